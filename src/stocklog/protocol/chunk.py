@@ -1,0 +1,435 @@
+"""Chunks: what a broker delivers, turned into a block of messages.
+
+A chunk is a header of 48 bytes and entries (see `entries`). Record i of a chunk has
+the offset `chunk_id + i`, counting every record inside sub-batches. `decode` takes one
+chunk or thousands and gives one `MessageBlock`: the bytes, and columns that say where
+each message lies. No Python object is made per message.
+
+Every number in a chunk is somebody's word: it is proven before it is used. The entries
+tile the data, each chunk has the entries and records its header says, each sub-batch
+its records and its size; else a `ProtocolError` says which chunk breaks which rule.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import numpy as np
+from zlib_ng import zlib_ng
+
+from stocklog.errors import ProtocolError
+from stocklog.protocol.compression import BytesLike, as_view, decompress
+from stocklog.protocol.entries import (
+    BATCH_HEADER,
+    I64,
+    U8,
+    Items,
+    find_items,
+    read_u16,
+    read_u32,
+)
+
+__all__ = [
+    "HEADER_SIZE",
+    "MAX_CHUNK_UNCOMPRESSED",
+    "USER",
+    "ChunkHeader",
+    "MessageBlock",
+    "check_crc",
+    "decode",
+    "last_message",
+    "parse_header",
+]
+
+HEADER_SIZE = 48
+"""Bytes of a chunk's header as delivered; trailer and bloom filter are never sent."""
+
+MAX_CHUNK_UNCOMPRESSED = 1 << 30
+"""Bytes that all sub-batches of one chunk may unpack to unless the caller says otherwise."""
+
+USER = 0
+"""The kind of chunk that holds messages; 1 and 2 are the broker's own tracking."""
+
+_HEADER = struct.Struct(">BBHIqQQIIIBxxx")
+_MAGIC = 0x50
+_MAX_OFFSET = (1 << 63) - 1
+# What the columns of a MessageBlock take per message, on top of its bytes.
+_ROW_BYTES = 32
+
+
+class ChunkHeader(NamedTuple):
+    """The header of a chunk.
+
+    Attributes:
+        kind: 0 user messages, 1 tracking delta, 2 tracking snapshot.
+        entries: entries at top level, sub-batches counted as one.
+        records: messages, those in sub-batches counted each.
+        timestamp: when the leader wrote it, milliseconds since 1970 (UTC).
+        epoch: the leader's term.
+        chunk_id: offset of the first record.
+        crc: CRC-32 of the data.
+        data_length: bytes of the data behind the header.
+    """
+
+    kind: int
+    entries: int
+    records: int
+    timestamp: int
+    epoch: int
+    chunk_id: int
+    crc: int
+    data_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageBlock:
+    """Messages in the order of their offsets.
+
+    Attributes:
+        buffer: uint8, bytes that hold all messages and what lies between them. May be
+            a view of the bytes given to `decode` (which it then keeps alive), read-only.
+        starts: int64[n], where each AMQP 1.0 message begins in the buffer.
+        lengths: int64[n], its bytes.
+        offsets: int64[n], its offset in the stream.
+        timestamps: int64[n], when the leader wrote it, milliseconds since 1970 (UTC).
+    """
+
+    buffer: U8
+    starts: I64
+    lengths: I64
+    offsets: I64
+    timestamps: I64
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, rows: slice) -> MessageBlock:
+        """Some of the rows, over the same buffer."""
+        return MessageBlock(
+            self.buffer,
+            self.starts[rows],
+            self.lengths[rows],
+            self.offsets[rows],
+            self.timestamps[rows],
+        )
+
+    def message(self, row: int) -> bytes:
+        """The bytes of one message, for looking at single rows."""
+        start = int(self.starts[row])
+        return self.buffer[start : start + int(self.lengths[row])].tobytes()
+
+
+def parse_header(view: BytesLike) -> ChunkHeader:
+    """Read a chunk's header.
+
+    Args:
+        view: at least 48 bytes from the chunk's first on.
+
+    Returns:
+        The header.
+
+    Raises:
+        ProtocolError: it is cut, or it is not a chunk of the known version.
+    """
+    if len(view) < HEADER_SIZE:
+        raise ProtocolError(f"a chunk's header is cut after {len(view)} of {HEADER_SIZE} bytes")
+    magic, kind, entries, records, timestamp, epoch, chunk_id, crc, length, _, _ = (
+        _HEADER.unpack_from(as_view(view))
+    )
+    if magic != _MAGIC:
+        raise ProtocolError(
+            f"a chunk begins with the byte {magic:#04x} instead of {_MAGIC:#04x}",
+            "The connection is out of step, or the broker writes a newer chunk format",
+        )
+    if chunk_id + records > _MAX_OFFSET:
+        raise ProtocolError(f"a chunk says it begins at offset {chunk_id}, which is beyond 2^63")
+    return ChunkHeader(kind, entries, records, timestamp, epoch, chunk_id, crc, length)
+
+
+def check_crc(header: ChunkHeader, data: BytesLike) -> None:
+    """Compare a chunk's data with the checksum in its header.
+
+    Args:
+        header: the chunk's header.
+        data: the bytes behind it, `header.data_length` of them.
+
+    Raises:
+        ProtocolError: they differ.
+    """
+    crc = zlib_ng.crc32(data)
+    if crc != header.crc:
+        raise ProtocolError(
+            f"the chunk at offset {header.chunk_id} is damaged: "
+            f"its checksum is {crc:#010x}, the header says {header.crc:#010x}",
+            "Read it again; if it stays so, the broker's file or a link on the way is broken",
+        )
+
+
+def decode(
+    chunks: Sequence[tuple[ChunkHeader, BytesLike]],
+    *,
+    max_uncompressed: int = MAX_CHUNK_UNCOMPRESSED,
+) -> MessageBlock:
+    """Find every message of one or many chunks.
+
+    The data of one chunk without compressed sub-batches is not copied: the block's
+    buffer is a view of it. Chunks that hold the broker's tracking give no messages.
+
+    Args:
+        chunks: pairs of a header and the data behind it, in the order wanted.
+        max_uncompressed: bytes that each chunk may take when unpacked, 32 for each
+            message's place in the columns included.
+
+    Returns:
+        The messages of all chunks, one chunk behind the other.
+
+    Raises:
+        ProtocolError: a chunk breaks the layout, a sub-batch cannot be unpacked, or a
+            chunk would unpack to more than allowed.
+    """
+    chunks = [chunk for chunk in chunks if chunk[0].kind == USER]
+    headers = [header for header, _ in chunks]
+    for header, data in chunks:
+        if len(data) != header.data_length:
+            raise _broken(header, f"{len(data)} bytes of data came, {header.data_length} are said")
+    try:
+        return _decode(headers, _joined([data for _, data in chunks]), max_uncompressed)
+    except ProtocolError as error:
+        if len(chunks) == 1:
+            raise _broken(headers[0], error.what, error.remedy) from error
+        # Which of them: each alone, as the join gave no fault a name.
+        for one in chunks:
+            decode([one], max_uncompressed=max_uncompressed)
+        raise
+
+
+def last_message(
+    header: ChunkHeader, data: BytesLike, *, max_uncompressed: int = MAX_CHUNK_UNCOMPRESSED
+) -> MessageBlock:
+    """Find the last message of a chunk, unpacking no entry but the last.
+
+    Args:
+        header: the chunk's header.
+        data: the bytes behind it.
+        max_uncompressed: as in `decode`, for the last entry.
+
+    Returns:
+        A block of exactly one message.
+
+    Raises:
+        ProtocolError: as `decode`, or the chunk holds no message.
+    """
+    if header.kind != USER or not header.records:
+        raise _broken(header, "it holds no message")
+    if len(data) != header.data_length:
+        raise _broken(header, f"{len(data)} bytes of data came, {header.data_length} are said")
+    buffer = _joined([data])
+    try:
+        layout = _lay_out([header], buffer, max_uncompressed)
+        filled = np.flatnonzero(layout.batch_records)
+        number = int(filled[-1]) if len(filled) else -1
+        entries = layout.items.entries
+        if number < 0 or (len(entries) and entries[-1] > layout.items.batches[number]):
+            start = int(entries[-1]) + 4
+            message = buffer[start : start + int(layout.entry_sizes[-1])]
+        else:
+            payload, places = _unpack(buffer, layout, np.array([number], np.int64))
+            start = int(places[-1]) + 4
+            message = payload[start:]
+    except ProtocolError as error:
+        raise _broken(header, error.what, error.remedy) from error
+    return MessageBlock(
+        message,
+        np.zeros(1, np.int64),
+        np.array([len(message)], np.int64),
+        np.array([header.chunk_id + header.records - 1], np.int64),
+        np.array([header.timestamp], np.int64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Entries and sub-batches of the joined chunks, proven against their headers.
+
+    Attributes:
+        items: starts of simple entries and of sub-batches.
+        entry_sizes: int64, message bytes of each simple entry.
+        batch_codecs, batch_records, batch_uncompressed, batch_lengths: int64, the fields
+            of each sub-batch.
+    """
+
+    items: Items
+    entry_sizes: I64
+    batch_codecs: I64
+    batch_records: I64
+    batch_uncompressed: I64
+    batch_lengths: I64
+
+
+def _decode(headers: list[ChunkHeader], buffer: U8, max_uncompressed: int) -> MessageBlock:
+    layout = _lay_out(headers, buffer, max_uncompressed)
+    starts = layout.items.entries + 4
+    lengths = layout.entry_sizes
+    compressed = np.flatnonzero(layout.batch_codecs)
+    if len(compressed):
+        payload, places = _unpack(buffer, layout, compressed)
+        sizes = read_u32(payload, places)
+        if len(starts):
+            before = np.concatenate(
+                (
+                    layout.items.entries,
+                    np.repeat(layout.items.batches[compressed], layout.batch_records[compressed]),
+                )
+            )
+            order = np.argsort(before, kind="stable")
+            starts = np.concatenate((starts, places + (4 + len(buffer))))[order]
+            lengths = np.concatenate((lengths, sizes))[order]
+            buffer = np.concatenate((buffer, payload))
+        else:
+            buffer, starts, lengths = payload, places + 4, sizes
+    offsets, timestamps = _positions(headers, len(starts))
+    return MessageBlock(buffer, starts, lengths, offsets, timestamps)
+
+
+def _lay_out(headers: list[ChunkHeader], buffer: U8, max_uncompressed: int) -> _Layout:
+    expected = sum(header.records for header in headers)
+    items = find_items(buffer, expected)
+    batches = items.batches
+    first = buffer[batches].astype(np.int64)
+    layout = _Layout(
+        items,
+        read_u32(buffer, items.entries),
+        first >> 4 & 7,
+        read_u16(buffer, batches + 1),
+        read_u32(buffer, batches + 3),
+        read_u32(buffer, batches + 7),
+    )
+    inside = _check_open_batches(layout)
+    _check_counts(headers, layout, inside, max_uncompressed)
+    return layout
+
+
+def _check_open_batches(layout: _Layout) -> int | I64:
+    """Prove the uncompressed sub-batches.
+
+    Returns:
+        For each simple entry whether it lies inside one; 0 when there is none.
+    """
+    is_open = layout.batch_codecs == 0
+    batches = layout.items.batches[is_open]
+    if not len(batches):
+        return 0
+    records = layout.batch_records[is_open]
+    lengths = layout.batch_lengths[is_open]
+    entries = layout.items.entries
+    if (lengths != layout.batch_uncompressed[is_open]).any():
+        raise ProtocolError("an uncompressed sub-batch gives two different sizes")
+    ends = batches + BATCH_HEADER + lengths
+    following = np.searchsorted(layout.items.batches, batches) + 1
+    following = np.append(layout.items.batches, ends[-1])[following]
+    if (following < ends).any():
+        raise ProtocolError("a sub-batch holds another, or is longer than its records")
+    low = np.searchsorted(entries, batches)
+    high = low + records
+    # Where the last record ends; without any, where the payload would begin.
+    reached = batches + BATCH_HEADER
+    filled = np.flatnonzero((records > 0) & (high <= len(entries)))
+    final = high[filled] - 1
+    reached[filled] = entries[final] + 4 + layout.entry_sizes[final]
+    if (high > len(entries)).any() or (reached != ends).any():
+        raise ProtocolError("a sub-batch does not hold the records it says")
+    edges = np.zeros(len(entries) + 1, np.int64)
+    np.add.at(edges, low, 1)
+    np.add.at(edges, high, -1)
+    return np.cumsum(edges[:-1])
+
+
+def _check_counts(
+    headers: list[ChunkHeader], layout: _Layout, inside: int | I64, max_uncompressed: int
+) -> None:
+    bounds = np.zeros(len(headers) + 1, np.int64)
+    np.cumsum(_column(headers, "data_length"), out=bounds[1:])
+    entries = layout.items.entries
+    if not isinstance(inside, int):
+        entries = entries[inside == 0]
+    batches = layout.items.batches
+    entry_bounds = np.searchsorted(entries, bounds)
+    batch_bounds = np.searchsorted(batches, bounds)
+    # A border must be where an entry begins, else an entry reaches into the next chunk.
+    begins = np.append(entries, -1)[entry_bounds] == bounds
+    begins |= np.append(batches, -1)[batch_bounds] == bounds
+    begins |= bounds == bounds[-1]
+    if not begins.all():
+        raise ProtocolError("an entry reaches beyond its end")
+    simple, packed = np.diff(entry_bounds), np.diff(batch_bounds)
+    if (simple + packed != _column(headers, "entries")).any():
+        raise ProtocolError("it does not hold the entries its header says")
+    records = simple + _sums(layout.batch_records, batch_bounds)
+    if (records != _column(headers, "records")).any():
+        raise ProtocolError("it does not hold the records its header says")
+    closed = np.where(layout.batch_codecs == 0, 0, layout.batch_uncompressed)
+    needed = _sums(closed, batch_bounds) + records * _ROW_BYTES
+    if len(needed) and needed.max() > max_uncompressed:
+        raise ProtocolError(
+            f"its {records[needed.argmax()]} messages take {needed.max()} bytes when unpacked, "
+            f"more than the {max_uncompressed} allowed",
+            "If its producers really make such batches, raise the limit",
+        )
+
+
+def _unpack(buffer: U8, layout: _Layout, numbers: I64) -> tuple[U8, I64]:
+    """Unpack some sub-batches, one behind the other, and find their records."""
+    parts = []
+    for number in numbers.tolist():
+        start = int(layout.items.batches[number]) + BATCH_HEADER
+        packed = buffer[start : start + int(layout.batch_lengths[number])]
+        size = int(layout.batch_uncompressed[number])
+        parts.append(decompress(int(layout.batch_codecs[number]), packed, size))
+    payload = _joined(parts)
+    records = layout.batch_records[numbers]
+    inner = find_items(payload, int(records.sum()))
+    if len(inner.batches):
+        raise ProtocolError("a sub-batch holds another")
+    bounds = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum(layout.batch_uncompressed[numbers], out=bounds[1:])
+    at = np.searchsorted(inner.entries, bounds)
+    begins = np.append(inner.entries, len(payload))[at] == bounds
+    if not begins.all() or (np.diff(at) != records).any():
+        raise ProtocolError("a sub-batch does not hold the records it says")
+    return payload, inner.entries
+
+
+def _positions(headers: list[ChunkHeader], n: int) -> tuple[I64, I64]:
+    """Offset and timestamp of every message."""
+    if len(headers) == 1:
+        first = headers[0].chunk_id
+        offsets = np.arange(first, first + n, dtype=np.int64)
+        return offsets, np.full(n, headers[0].timestamp, np.int64)
+    records = _column(headers, "records")
+    begins = np.cumsum(records) - records
+    offsets = np.repeat(_column(headers, "chunk_id") - begins, records) + np.arange(n)
+    return offsets, np.repeat(_column(headers, "timestamp"), records)
+
+
+def _column(headers: list[ChunkHeader], field: str) -> I64:
+    return np.fromiter((getattr(header, field) for header in headers), np.int64, len(headers))
+
+
+def _sums(values: I64, bounds: I64) -> I64:
+    """Sum between each two neighbouring bounds."""
+    running = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=running[1:])
+    return np.diff(running[bounds])
+
+
+def _joined(parts: Sequence[BytesLike]) -> U8:
+    if len(parts) == 1:
+        return np.frombuffer(as_view(parts[0]), np.uint8)
+    return np.frombuffer(b"".join(cast("Sequence[bytes]", parts)), np.uint8)
+
+
+def _broken(header: ChunkHeader, what: str, remedy: str = "") -> ProtocolError:
+    return ProtocolError(f"the chunk at offset {header.chunk_id} is broken: {what}", remedy)
