@@ -1,1 +1,18 @@
-"""Part of stocklog: broker."""
+"""A private RabbitMQ node: found, started, waited for, stopped, without root's services."""
+
+from stocklog.broker.folder import default_dir
+from stocklog.broker.model import NodeAddress, NodeInfo, Status
+from stocklog.broker.start import start
+from stocklog.broker.status import find_running, status
+from stocklog.broker.stop import stop
+
+__all__ = [
+    "NodeAddress",
+    "NodeInfo",
+    "Status",
+    "default_dir",
+    "find_running",
+    "start",
+    "status",
+    "stop",
+]

@@ -1,0 +1,126 @@
+"""Starts a program of the installation so that it outlives us, also inside a chroot.
+
+A tree of `--rabbitmq-root` needs /proc, /dev and the private folder inside it. They are
+mounted in a mount namespace of the program's own: no other process sees these mounts, and
+the kernel undoes them when the program ends, however it ends. So nothing is left to undo,
+and nobody who deletes the tree or the folder can reach across one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from stocklog.broker.config import INSIDE
+from stocklog.broker.folder import Folder
+from stocklog.broker.install import Installation
+from stocklog.errors import BrokerStartError
+
+# exec all the way, so that the number of the process that we start stays the program's own.
+# As many open files as allowed, up to what RabbitMQ can use: Erlang lays out tables for all.
+_PREPARE = (
+    'umask 077; files=$(ulimit -Hn); [ "$files" -le 65536 ] 2>/dev/null || files=65536;'
+    ' ulimit -Sn "$files"; exec "$@"'
+)
+_ENTER = (
+    'root=$1; folder=$2; shift 2; mount --rbind /proc "$root/proc"; mount --rbind /dev "$root/dev";'
+    f' mount --bind "$folder" "$root{INSIDE}"; exec chroot "$root" "$@"'
+)
+
+
+def command(install: Installation, folder: Folder, words: list[str]) -> list[str]:
+    """The command line that runs `words` inside the installation."""
+    if install.root is None:
+        return ["/bin/sh", "-c", _PREPARE, "sh", *words]
+    entered = ["/bin/sh", "-c", f"cd {INSIDE} && {_PREPARE}", "sh", *words]
+    enter = ["sh", "-euc", _ENTER, "sh", str(install.root), str(folder.path), *entered]
+    return [_tool("unshare"), "--mount", "--propagation", "private", "--", *enter]
+
+
+def start(
+    install: Installation,
+    folder: Folder,
+    words: list[str],
+    *,
+    environment: dict[str, str],
+    log: Path,
+) -> subprocess.Popen[bytes]:
+    """Starts `words` in a session of its own, its output in `log` (begun anew).
+
+    Raises:
+        BrokerStartError: the program or the log cannot be opened.
+    """
+    with folder.explained():
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        return subprocess.Popen(  # noqa: S603
+            command(install, folder, words),
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=handle,
+            cwd=folder.path,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise BrokerStartError(f"{words[0]} cannot be run: {error}") from error
+    finally:
+        os.close(handle)
+
+
+def run(
+    install: Installation,
+    folder: Folder,
+    words: list[str],
+    *,
+    environment: dict[str, str],
+    text: str = "",
+    timeout: float = 60.0,
+) -> str:
+    """Runs `words` to its end and returns its output.
+
+    Raises:
+        BrokerStartError: it failed or took longer than `timeout` seconds.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603
+            command(install, folder, words),
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=folder.path,
+            env=environment,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BrokerStartError(f"{words[0]} cannot be run: {error}") from error
+    if done.returncode != 0:
+        raise BrokerStartError(
+            f"{' '.join(words[:2])} ended with status {done.returncode}:"
+            f" {tail(done.stdout + done.stderr, 5)}"
+        )
+    return done.stdout
+
+
+def tail(text: str, lines: int) -> str:
+    """The last `lines` lines of `text` that are not blank."""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def tail_of(path: Path, lines: int) -> str:
+    """The end of a log; empty if there is none."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 16_384))
+        return tail(file.read().decode("utf-8", "replace"), lines)
+    return ""
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise BrokerStartError(f"`{name}` is not on PATH", "Install the package util-linux")
+    return path

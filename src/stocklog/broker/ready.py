@@ -1,0 +1,134 @@
+"""When a node can be used: a stream handshake succeeds, and streams take publishers.
+
+RabbitMQ opens its ports before its streams have recovered: after a crash the broker
+refuses publishers for a while, or closes the connection without a word.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stocklog.errors import BrokerStartError, CommandError, StreamError
+from stocklog.protocol import codes
+from stocklog.protocol.frames import Key
+from stocklog.stream.connection import Connection
+from stocklog.stream.uri import StreamURI
+
+_PAUSE = 0.05
+_PROBE = "stocklog-broker-ready"
+
+
+def handshake(uri: StreamURI, host: str, port: int) -> None:
+    """Opens a connection and closes it.
+
+    Raises:
+        StreamError: what stands in the way.
+    """
+    Connection(host, port, uri, name=_PROBE).close()
+
+
+def streams_in(node_folder: Path) -> list[str]:
+    """Names of the streams whose data lie in a node's folder.
+
+    The folders are named `<vhost>_<stream>_<time>` with `_` for every character that is no
+    letter, digit, `_`, `-` or `=`, so a name may be wrong; such a stream is then not found.
+    """
+    names = (path.name for path in node_folder.glob("data/*/stream/*") if path.is_dir())
+    stripped = (name.removeprefix("__").rpartition("_")[0] for name in names)
+    return sorted({name for name in stripped if name})
+
+
+def await_publishers(
+    uri: StreamURI, host: str, port: int, streams: Sequence[str], deadline: float
+) -> list[str]:
+    """Waits until every one of `streams` that exists takes a publisher.
+
+    Args:
+        uri: user, password and virtual host.
+        host: the node's address.
+        port: its stream port.
+        streams: the candidates.
+        deadline: when to give up, on `time.monotonic`'s clock.
+
+    Returns:
+        The streams that did not, because the deadline came first.
+    """
+    waiting = list(streams)
+    while waiting:
+        try:
+            connection = Connection(host, port, uri, name=_PROBE)
+            try:
+                while waiting:
+                    _probe(connection, waiting[0])
+                    waiting.pop(0)
+            finally:
+                connection.close()
+        except StreamError:
+            # Not available yet, or closed on us while the stream elects its leader.
+            if time.monotonic() > deadline:
+                return waiting
+            time.sleep(_PAUSE)
+    return []
+
+
+def _probe(connection: Connection, stream: str) -> None:
+    """Declares a publisher as a producer would; nothing is written."""
+    answer = connection.request(
+        Key.DECLARE_PUBLISHER, publisher_id=0, reference=_PROBE, stream=stream
+    )
+    if answer.code == codes.STREAM_DOES_NOT_EXIST:
+        return
+    if answer.code != codes.OK:
+        raise codes.error_for(answer.code, f"Declaring a publisher on {stream!r}")
+    connection.checked(
+        Key.QUERY_PUBLISHER_SEQUENCE, "Asking for a sequence", reference=_PROBE, stream=stream
+    )
+    connection.checked(Key.DELETE_PUBLISHER, "Ending the publisher", publisher_id=0)
+
+
+def await_cluster(uri: StreamURI, deadline: float, check: Callable[[], None]) -> None:
+    """Waits until a new stream gets a replica on every node, which proves that all are members.
+
+    Args:
+        uri: all nodes' hosts, user and password.
+        deadline: when to give up, on `time.monotonic`'s clock.
+        check: called between tries; raises when a node has ended.
+
+    Raises:
+        BrokerStartError: the nodes run, but not as one cluster.
+    """
+    host, port = uri.hosts[0]
+    replicas = 0
+    while time.monotonic() < deadline:
+        check()
+        try:
+            replicas = _replicas_of_a_new_stream(Connection(host, port, uri, name=_PROBE))
+        except StreamError:
+            replicas = 0
+        if replicas == len(uri.hosts):
+            return
+        time.sleep(_PAUSE * 5)
+    raise BrokerStartError(
+        f"The {len(uri.hosts)} nodes did not become one cluster: a new stream got {replicas}"
+        " replicas",
+        "Stop them with `stocklog broker down` and try again",
+    )
+
+
+def _replicas_of_a_new_stream(connection: Connection) -> int:
+    name = f"{_PROBE}-{secrets.token_hex(4)}"
+    try:
+        connection.checked(Key.CREATE, "Creating a stream", stream=name, arguments={})
+        try:
+            found = connection.request(Key.METADATA, streams=[name]).values["streams"]
+            _, code, leader, replicas = found[0]
+            if code != codes.OK or leader == 0xFFFF:
+                raise CommandError("The stream has no leader yet", code=code, retryable=True)
+            return 1 + len(replicas)
+        finally:
+            connection.checked(Key.DELETE, "Deleting a stream", stream=name)
+    finally:
+        connection.close()
