@@ -2,7 +2,8 @@
 # Sourced by bash, from the root of the tree. Messages go to stderr; a failure names the remedy.
 #
 # Settings (environment):
-#   STOCKLOG_TOOLS   where a uv of our own is put (default: ~/.local/share/stocklog/tools)
+#   STOCKLOG_TOOLS   where a uv of our own is put (default: ~/.local/share/stocklog/tools;
+#                    for root /usr/local/lib/stocklog/tools, so that other users can run it too)
 
 UV_VERSION=0.13.9      # the version that is installed where there is none
 UV_OLDEST=0.6          # the oldest one that is used when it is already there
@@ -10,7 +11,9 @@ UV_OLDEST=0.6          # the oldest one that is used when it is already there
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$0: $1"; shift; for line in "$@"; do say "  $line"; done; exit 1; }
 
-TOOLS=${STOCKLOG_TOOLS:-${XDG_DATA_HOME:-$HOME/.local/share}/stocklog/tools}
+TOOLS=${XDG_DATA_HOME:-$HOME/.local/share}/stocklog/tools BIN=$HOME/.local/bin
+if [ "$(id -u)" = 0 ]; then TOOLS=/usr/local/lib/stocklog/tools BIN=/usr/local/bin; fi
+TOOLS=${STOCKLOG_TOOLS:-$TOOLS}
 
 python_works() { python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 venv_works() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
@@ -94,12 +97,11 @@ need_uv() {
 }
 
 offer_uv() {
-  local bin=$HOME/.local/bin
-  [ "$(id -u)" = 0 ] && bin=/usr/local/bin
-  [ -e "$bin/uv" ] || [ -L "$bin/uv" ] && return 0
-  mkdir -p "$bin" && ln -s "$TOOLS/bin/uv" "$bin/uv" && say "uv can now be typed as a command: $bin/uv"
+  if [ ! -e "$BIN/uv" ] && [ ! -L "$BIN/uv" ]; then
+    mkdir -p "$BIN" && ln -s "$TOOLS/bin/uv" "$BIN/uv" && say "uv can now be typed as a command: $BIN/uv"
+  fi
   case ":$PATH:" in
-    *":$bin:"*) ;;
-    *) say "  ($bin is not on your PATH yet: log in anew, or type  export PATH=\"$bin:\$PATH\")" ;;
+    *":$BIN:"*) ;;
+    *) say "To type uv yourself, log in anew or type: export PATH=\"$BIN:\$PATH\"" ;;
   esac
 }
