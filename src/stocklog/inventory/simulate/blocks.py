@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stocklog.inventory.simulate import dirt
-from stocklog.inventory.simulate.layouts import Codes, Layout, make_layouts
+from stocklog.inventory.simulate.layouts import Bools, Codes, Layout, make_layouts
 from stocklog.inventory.simulate.profiles import Profile
 from stocklog.inventory.simulate.quantities import expected_quantities, quantity_tables
 from stocklog.inventory.simulate.tables import (
@@ -30,10 +30,10 @@ BLOCK = 10_000
 """Updates that are drawn together."""
 
 Int32s = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
 
 _DRAW_MASK = (1 << DRAW_BITS) - 1
 _TAG_WIDTH = 8
+_FOUR_DIGITS = digits(np.arange(10_000, dtype=np.int64), 4)
 _SCHEME = "stocklog simulate 1"
 """Part of every key: to be raised when the same seed is meant to give other updates."""
 
@@ -129,15 +129,15 @@ class Blocks:
         self._random = np.random.PCG64(self._key)
         self._next = 0
         run = _digest(_SCHEME, profile.name, str(seed), start.isoformat(), str(dirty))
-        self._tag = base32(int.from_bytes(run), _TAG_WIDTH).encode()
+        tag = base32(int.from_bytes(run), _TAG_WIDTH)
         self._popularity = _popularity(profile)
         self._places = weighted_table(tuple(60 + n * 37 % 101 for n in range(profile.locations)))
         self._quantities = quantity_tables(profile.receipt_scale)
         self._timeline = Timeline(
             start, profile.updates_per_minute, profile.day_curve, int.from_bytes(draws[:8])
         )
-        names = "".join(codes.sources).encode()
-        self._source_names = np.frombuffer(names, np.uint8).reshape(len(codes.sources), -1)
+        heads = "".join(f"{name}/{tag}-" for name in codes.sources).encode()
+        self._source_heads = np.frombuffer(heads, np.uint8).reshape(len(codes.sources), -1)
         self._schedule = dirt.Schedule(profile.sweep_skus // BLOCK if dirty else 0)
         self._counting = next(k for k in profile.kinds if k.type == "count")
         self._codes = codes
@@ -182,9 +182,7 @@ class Blocks:
         draws = (rows >> 32) & _DRAW_MASK
         draws += layout.quantity_base
         quantities = self._quantities.take(draws)
-        to_locations, transfers = self._to_locations(layout, locations, documents)
         expected, has_expected = _expected(layout.counts, quantities, rows)
-        seqs, has_seq = self._source_seqs(layout, regular)
         return Block(
             update_ids=self._update_ids(layout, sources, regular * self._documents + sweeps),
             types=layout.types,
@@ -194,55 +192,58 @@ class Blocks:
             moments=np.repeat(moments, layout.lengths),
             reasons=layout.reasons,
             sources=np.repeat(sources.astype(np.int32), layout.lengths),
-            to_locations=to_locations,
-            transfers=transfers,
+            to_locations=self._to_locations(layout, locations, documents),
+            transfers=layout.is_transfer,
             expected=expected,
             has_expected=has_expected,
-            source_seqs=seqs,
-            has_source_seq=has_seq,
+            source_seqs=self._source_seqs(layout, regular),
+            has_source_seq=layout.is_numbered,
         )
 
-    def _to_locations(
-        self, layout: Layout, locations: Int64s, documents: Int64s
-    ) -> tuple[Int32s, Bools]:
+    def _to_locations(self, layout: Layout, locations: Int64s, documents: Int64s) -> Int32s:
         """Send each transfer to another location than its own."""
         count = self._profile.locations
-        hop = 1 + ((documents >> 28) & 0xFFFF) % (count - 1)
-        targets = ((locations + hop) % count).take(layout.documents.take(layout.transfers))
+        hop = 1 + ((documents.take(layout.transfer_documents) >> 28) & 0xFFFF) % (count - 1)
         values = np.zeros(self._rows, np.int32)
-        present = np.zeros(self._rows, np.bool_)
-        values[layout.transfers] = targets
-        present[layout.transfers] = True
-        return values, present
+        values[layout.transfers] = (locations.take(layout.transfer_documents) + hop) % count
+        return values
 
-    def _source_seqs(self, layout: Layout, regular: int) -> tuple[Int64s, Bools]:
+    def _source_seqs(self, layout: Layout, regular: int) -> Int64s:
         values = np.zeros(self._rows, np.int64)
-        present = np.zeros(self._rows, np.bool_)
         values[layout.numbered] = regular * layout.numbers_step + layout.numbers
-        present[layout.numbered] = True
-        return values, present
+        return values
 
     def _update_ids(self, layout: Layout, sources: Int64s, first_document: int) -> Bytes:
         """Write `source/document/line`; a document's number holds the run's tag."""
-        heads = self._id_heads(sources, first_document)
-        width = heads.shape[1] + 2
+        heads = self._id_heads(sources, first_document, room=2)
         # Whole ids are gathered as one item each; the line is written into them afterwards.
-        items = np.zeros((len(heads), width), np.uint8)
-        items[:, :-2] = heads
-        ids = items.view(f"V{width}").ravel().take(layout.documents)
+        width = heads.shape[1]
+        ids = heads.view(f"V{width}").ravel().take(layout.documents)
         rows = ids.view(np.uint8).reshape(-1, width)
         rows[:, -2] = layout.line_digits[:, 0]
         rows[:, -1] = layout.line_digits[:, 1]
         return rows
 
-    def _id_heads(self, sources: Int64s, first_document: int) -> Bytes:
-        documents = first_document + np.arange(len(sources), dtype=np.int64)
-        width = max(7, len(str(int(documents[-1]))))
-        names = self._source_names.take(sources, axis=0)
-        tag = np.frombuffer(b"/" + self._tag + b"-", np.uint8)
-        tags = np.broadcast_to(tag, (len(sources), len(tag)))
-        slash = np.full((len(sources), 1), ord("/"), np.uint8)
-        return np.hstack([names, tags, digits(documents, width), slash])
+    def _id_heads(self, sources: Int64s, first_document: int, room: int) -> Bytes:
+        """Write `source/document/` with room for the line's digits behind."""
+        end = first_document + len(sources)
+        upper_width = max(7, len(str(end - 1))) - 4
+        head = self._source_heads.shape[1]
+        width = head + upper_width + 5
+        out = np.empty((len(sources), width + room), np.uint8)
+        out[:, :head] = self._source_heads.take(sources, axis=0)
+        # Documents are numbered one after another: the last four digits are runs of a table.
+        for upper in range(first_document // 10_000, (end - 1) // 10_000 + 1):
+            low = max(first_document, upper * 10_000)
+            high = min(end, (upper + 1) * 10_000)
+            part = out[low - first_document : high - first_document]
+            text = f"{upper:0{upper_width}d}".encode()
+            part[:, head : width - 5] = np.frombuffer(text, np.uint8)
+            part[:, width - 5 : width - 1] = _FOUR_DIGITS[
+                low - upper * 10_000 : high - upper * 10_000
+            ]
+        out[:, width - 1] = ord("/")
+        return out
 
     def _sweep(self, regular: int, sweeps: int, sweep: tuple[int, int], words: Int64s) -> Block:
         """Count a part of one location's SKUs; handed in late, when the counting is over."""
@@ -259,7 +260,7 @@ class Blocks:
         quantities = self._quantities.take(draws + table)
         expected, has_expected = _expected(np.arange(BLOCK), quantities, words[:BLOCK])
         document = regular * self._documents + sweeps
-        head = self._id_heads(np.array([source], np.int64), document)
+        head = self._id_heads(np.array([source], np.int64), document, room=0)
         lines = digits(np.arange(1, BLOCK + 1, dtype=np.int64), 5)
         return Block(
             update_ids=np.hstack([np.broadcast_to(head, (BLOCK, head.shape[1])), lines]),

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
+import numpy.typing as npt
 
 from stocklog.inventory.simulate.profiles import Kind, Profile
 from stocklog.inventory.simulate.tables import DRAW_BITS, Int64s
 from stocklog.inventory.simulate.texts import Bytes, digits
 from stocklog.inventory.simulate.timeline import mix64
 
-__all__ = ["LAYOUTS", "QUANTITY_CLASSES", "Codes", "Layout", "make_layouts"]
+__all__ = ["LAYOUTS", "QUANTITY_CLASSES", "Bools", "Codes", "Layout", "make_layouts"]
+
+Bools = npt.NDArray[np.bool_]
 
 LAYOUTS = 16
 """Orders of documents that are prepared; each block picks one."""
@@ -67,8 +70,11 @@ class Layout:
         reasons: int32[n], codes.
         quantity_base: int64[n], where the row's quantity table begins.
         transfers: int64[], rows that are transfers.
+        transfer_documents: int64[], the documents of these.
+        is_transfer: bool[n].
         counts: int64[], rows that are counts.
         numbered: int64[], rows whose source numbers its updates.
+        is_numbered: bool[n].
         numbers: int64[], for these: the number within the block, from 1.
         numbers_step: int64[], for these: how many numbers the source uses up in each block.
     """
@@ -83,8 +89,11 @@ class Layout:
     reasons: np.ndarray[tuple[int], np.dtype[np.int32]]
     quantity_base: Int64s
     transfers: Int64s
+    transfer_documents: Int64s
+    is_transfer: Bools
     counts: Int64s
     numbered: Int64s
+    is_numbered: Bools
     numbers: Int64s
     numbers_step: Int64s
 
@@ -140,7 +149,10 @@ def _lay_out(
     by_kind = _KindColumns.of(profile.kinds, codes)
     row_kinds = kinds.take(documents)
     source_base = by_kind.source_base.take(kinds) + shared
-    numbered = np.flatnonzero(by_kind.numbered.take(row_kinds)).astype(np.int64)
+    is_transfer = by_kind.transfers.take(row_kinds) == 1
+    is_numbered = by_kind.numbered.take(row_kinds) == 1
+    transfers = np.flatnonzero(is_transfer)
+    numbered = np.flatnonzero(is_numbered)
     lines = np.arange(1, len(documents) + 1, dtype=np.int64) - starts.take(documents)
     numbers, step = _running_numbers(source_base.take(documents.take(numbered)))
     return Layout(
@@ -153,9 +165,12 @@ def _lay_out(
         types=by_kind.types.take(row_kinds).astype(np.int32),
         reasons=by_kind.reasons.take(row_kinds).astype(np.int32),
         quantity_base=by_kind.quantity_base.take(row_kinds),
-        transfers=np.flatnonzero(by_kind.transfers.take(row_kinds)).astype(np.int64),
-        counts=np.flatnonzero(by_kind.counts.take(row_kinds)).astype(np.int64),
+        transfers=transfers,
+        transfer_documents=documents.take(transfers),
+        is_transfer=is_transfer,
+        counts=np.flatnonzero(by_kind.counts.take(row_kinds)),
         numbered=numbered,
+        is_numbered=is_numbered,
         numbers=numbers,
         numbers_step=step,
     )

@@ -49,6 +49,11 @@ _COUNT = (
     (4_095, 9_000),
 )
 
+_MISCOUNTS = quantile_table(
+    ((0, -12), (400, -3), (1_229, -1), (1_230, 0), (2_867, 0), (2_868, 1), (3_696, 3), (4_095, 12))
+)
+"""Book figure less the figure counted, one of 4,096."""
+
 
 def quantity_tables(receipt_scale: int) -> Int64s:
     """Return the quantity tables of all of QUANTITY_CLASSES, one behind the other.
@@ -88,7 +93,5 @@ def expected_quantities(counted: Int64s, words: Int64s) -> tuple[Int64s, Int64s]
     """
     draws = mix64(words.view(np.uint64))
     places = np.flatnonzero(draws & 1)
-    draws = draws.take(places)
-    off = np.where((draws >> 1) % 10 < 4, 0, 1 + (draws >> 8) % 7 * ((draws >> 16) % 5) // 4)
-    off *= 1 - 2 * ((draws >> 32) & 1)
-    return places, np.maximum(counted.take(places) - off, 0)
+    off = _MISCOUNTS.take((draws.take(places) >> 1) & (len(_MISCOUNTS) - 1))
+    return places, np.maximum(counted.take(places) + off, 0)

@@ -212,6 +212,8 @@ def _numbers(kind: pa.DataType, values: Any, present: Any = None) -> pa.Array:
 
 def _join(parts: tuple[Any, ...]) -> Any:
     """Join a column's pieces; ids (two-dimensional, of different widths) are joined elsewhere."""
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate(parts) if parts[0].ndim == 1 else None
 
 

@@ -84,6 +84,7 @@ class Timeline:
         # Updates before each day of the run, counted from the midnight before its start.
         self._day_starts = [0]
         self._minutes = np.zeros(1, np.int64)
+        self._gaps = np.zeros(1, np.int64)
         self._day = -1
         self._origin = self._position(start_us)
 
@@ -111,7 +112,7 @@ class Timeline:
         starts = self._load(day)
         places = places - self._day_starts[day]
         minute = np.searchsorted(starts, places, side="right") - 1
-        gap: Int64s = (_MINUTE_US // np.diff(starts)).take(minute)
+        gap: Int64s = self._gaps.take(minute)
         within: Int64s = (places - starts.take(minute)) * gap
         within += (jitter * gap) >> 16
         within += minute * _MINUTE_US
@@ -136,8 +137,11 @@ class Timeline:
             load = self._curve * _BURSTS.take(draws[:_MINUTES] & (len(_BURSTS) - 1))
             event = int(draws[_MINUTES]) % _EVENT_DAY_IN == 0
             rate = self._per_minute * _MINUTES * len(_BURSTS) * (7 if event else 2)
-            counts = [max(1, int(part) * rate // (2 * self._scale)) for part in load]
-            self._minutes = np.concatenate([[0], np.cumsum(np.array(counts, np.int64))])
+            # Python's integers: the products do not fit 64 bits.
+            loads = load.tolist()
+            counts = np.array([max(1, n * rate // (2 * self._scale)) for n in loads], np.int64)
+            self._minutes = np.concatenate([[0], np.cumsum(counts)])
+            self._gaps = _MINUTE_US // counts
             self._day = day
         return self._minutes
 
