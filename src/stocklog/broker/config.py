@@ -23,7 +23,17 @@ MARK = "STOCKLOG_PRIVATE_BROKER"
 INSIDE = PurePosixPath("/mnt")
 """Where a node that was entered by chroot sees its private folder."""
 
-_PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "USER", "LOGNAME", "SHELL")
+# The last one marks what a run of this project's tests started, so that nothing outlives it.
+_PASSED_ON = (
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "STOCKLOG_TEST_RUN",
+)
 _CHROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # `stream.replication.port_range` in rabbitmq.conf since 3.13.6; before that only in
 # advanced.config, which all versions read.

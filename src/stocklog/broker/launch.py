@@ -9,7 +9,6 @@ and nobody who deletes the tree or the folder can reach across one of them.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,12 +18,15 @@ from stocklog.broker.folder import Folder
 from stocklog.broker.install import Installation
 from stocklog.errors import BrokerStartError
 
-# exec all the way, so that the number of the process that we start stays the program's own.
 # As many open files as allowed, up to what RabbitMQ can use: Erlang lays out tables for all.
 _PREPARE = (
     'umask 077; files=$(ulimit -Hn); [ "$files" -le 65536 ] 2>/dev/null || files=65536;'
-    ' ulimit -Sn "$files"; exec "$@"'
+    ' ulimit -Sn "$files"; '
 )
+# A shell starts the program behind itself and ends: so it is nobody's child but init's, and no
+# zombie is left when it ends before us. From here on every step is an exec, and `$!` stays
+# the number of the program itself.
+_DETACH = _PREPARE + 'log=$1; shift; "$@" </dev/null >"$log" 2>&1 & echo $!'
 _ENTER = (
     'root=$1; folder=$2; shift 2; mount --rbind /proc "$root/proc"; mount --rbind /dev "$root/dev";'
     f' mount --bind "$folder" "$root{INSIDE}"; exec chroot "$root" "$@"'
@@ -34,9 +36,9 @@ _ENTER = (
 def command(install: Installation, folder: Folder, words: list[str]) -> list[str]:
     """The command line that runs `words` inside the installation."""
     if install.root is None:
-        return ["/bin/sh", "-c", _PREPARE, "sh", *words]
-    entered = ["/bin/sh", "-c", f"cd {INSIDE} && {_PREPARE}", "sh", *words]
-    enter = ["sh", "-euc", _ENTER, "sh", str(install.root), str(folder.path), *entered]
+        return words
+    entered = ["/bin/sh", "-c", f'cd {INSIDE} && exec "$@"', "sh", *words]
+    enter = ["/bin/sh", "-euc", _ENTER, "sh", str(install.root), str(folder.path), *entered]
     return [_tool("unshare"), "--mount", "--propagation", "private", "--", *enter]
 
 
@@ -47,28 +49,32 @@ def start(
     *,
     environment: dict[str, str],
     log: Path,
-) -> subprocess.Popen[bytes]:
+) -> int:
     """Starts `words` in a session of its own, its output in `log` (begun anew).
 
+    Returns:
+        The number of its process.
+
     Raises:
-        BrokerStartError: the program or the log cannot be opened.
+        BrokerStartError: it cannot be started.
     """
-    with folder.explained():
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    detached = ["/bin/sh", "-c", _DETACH, "sh", str(log), *command(install, folder, words)]
     try:
-        return subprocess.Popen(  # noqa: S603
-            command(install, folder, words),
+        done = subprocess.run(  # noqa: S603
+            detached,
             stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=handle,
+            capture_output=True,
+            text=True,
             cwd=folder.path,
             env=environment,
             start_new_session=True,
+            check=False,
         )
     except OSError as error:
-        raise BrokerStartError(f"{words[0]} cannot be run: {error}") from error
-    finally:
-        os.close(handle)
+        raise BrokerStartError(f"/bin/sh cannot be run: {error}") from error
+    if not done.stdout.strip().isdigit():
+        raise BrokerStartError(f"{words[0]} cannot be started: {tail(done.stderr, 5)}")
+    return int(done.stdout)
 
 
 def run(
@@ -87,7 +93,7 @@ def run(
     """
     try:
         done = subprocess.run(  # noqa: S603
-            command(install, folder, words),
+            ["/bin/sh", "-c", _PREPARE + 'exec "$@"', "sh", *command(install, folder, words)],
             input=text,
             capture_output=True,
             text=True,

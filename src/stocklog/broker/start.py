@@ -240,14 +240,15 @@ class _Start:
         words = [str(self.install.epmd), "-port", str(state.epmd_port), "-address", ports.LOOPBACK]
         environment = base_environment(self.folder, self.install, state.epmd_port)
         log = self.folder.epmd_log
-        child = launch.start(self.install, self.folder, words, environment=environment, log=log)
-        state.epmd = processes.describe(child.pid)
+        pid = launch.start(self.install, self.folder, words, environment=environment, log=log)
+        state.epmd = processes.describe(pid)
         self.folder.save_state(state)
         deadline = time.monotonic() + 20.0
-        while child.poll() is None and time.monotonic() < deadline:
-            process = processes.alive(state.epmd, self.folder)
-            if process is not None and processes.listens(process, state.epmd_port):
+        while process := processes.alive(state.epmd, self.folder):
+            if processes.listens(process, state.epmd_port):
                 return
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.02)
         said = launch.tail_of(log, _LOG_LINES)
         kind = BrokerStartError if ports.is_free(state.epmd_port) else _PortTakenError
@@ -260,14 +261,14 @@ class _Start:
             joins = first if index > 1 else None
             write_configuration(self.folder, self.settings, index, node, joins=joins)
             environment = node_environment(self.folder, self.install, state.epmd_port, index, node)
-            child = launch.start(
+            pid = launch.start(
                 self.install,
                 self.folder,
                 [str(self.install.sbin / "rabbitmq-server")],
                 environment=environment,
                 log=self.folder.node(index) / "start.log",
             )
-            state.nodes[index - 1] = Node(node.name, node.ports, processes.describe(child.pid))
+            state.nodes[index - 1] = Node(node.name, node.ports, processes.describe(pid))
             self.folder.save_state(state)
 
     # -- waiting ------------------------------------------------------------------------------

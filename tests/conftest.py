@@ -1,0 +1,56 @@
+"""Fixtures that every part of the tests may use: real brokers, fresh stream names."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from nodes import VERSIONS, Nodes
+from stocklog.broker import NodeInfo
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests by what they use, so that no test can forget it."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        if used & {"nodes", "broker", "one_broker", "cluster"}:
+            item.add_marker(pytest.mark.broker)
+        if "cluster" in used:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def nodes() -> Iterator[Nodes]:
+    """Starts brokers on demand; all are gone at the end."""
+    all_nodes = Nodes()
+    yield all_nodes
+    all_nodes.close()
+
+
+@pytest.fixture(params=VERSIONS)
+def broker(nodes: Nodes, request: pytest.FixtureRequest) -> NodeInfo:
+    """A broker of each version in turn, the same one for all tests of the session."""
+    return nodes.get(request.param)
+
+
+@pytest.fixture
+def one_broker(nodes: Nodes) -> NodeInfo:
+    """The broker of the version that is the system's own, or else of the newest."""
+    from nodes import system_version
+
+    own = system_version()
+    return nodes.get(own if own in VERSIONS else VERSIONS[-1])
+
+
+@pytest.fixture
+def cluster(nodes: Nodes) -> NodeInfo:
+    """Three nodes of 4.0.5 on this machine; `uri` lists all three."""
+    return nodes.get("4.0.5", nodes=3)
+
+
+@pytest.fixture
+def stream_name() -> str:
+    """A stream's name that nobody has used."""
+    return f"test-{uuid.uuid4().hex[:12]}"
