@@ -129,7 +129,7 @@ class TlsTransport(PlainTransport):
                 self._incoming.write_eof()
         return count
 
-    def receive_into(self, view: memoryview, *, wait_all: bool) -> int | None:  # noqa: ARG002
+    def receive_into(self, view: memoryview, *, wait_all: bool) -> int | None:
         """As the plain one; `wait_all` is a hint that TLS cannot use."""
         while True:
             try:

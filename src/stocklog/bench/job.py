@@ -1,0 +1,124 @@
+"""One run of one contender, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stocklog.errors import StocklogError
+
+__all__ = ["Job", "Result", "run_job"]
+
+_LONGEST = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker does.
+
+    Attributes:
+        peer: "stocklog", "rstream", "pika" or "wire".
+        verb: "publish" or "read".
+        uri: the broker's stream URI, password included.
+        stream: the stream, or the classic queue for pika.
+        count: updates.
+        seed: of the simulator; a round of its own has bytes of its own.
+        amqp_port: for pika; 0 if not known.
+        options: what else the peer takes.
+    """
+
+    peer: str
+    verb: str
+    uri: str
+    stream: str
+    count: int
+    seed: int
+    amqp_port: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a worker measured.
+
+    Attributes:
+        updates: updates confirmed, or read and decoded.
+        seconds: from the first one made or asked for to the last confirm or row.
+        cpu_seconds: user and system time of the process, imports and preparation included.
+        peak_bytes: largest resident memory.
+        facts: what else it says.
+    """
+
+    updates: int
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Updates a second."""
+        return self.updates / self.seconds
+
+
+def run_job(job: Job) -> Result:
+    """Run a job and wait for it.
+
+    Raises:
+        StocklogError: it failed; the end of what it said is quoted.
+    """
+    if job.peer == "stocklog":
+        return _run_command(job)
+    text = json.dumps(asdict(job))
+    out, cpu, peak = _run([sys.executable, "-m", "stocklog.bench.worker"], job, text)
+    found = json.loads(out.splitlines()[-1])
+    return Result(found["updates"], found["seconds"], cpu, peak, found.get("facts", {}))
+
+
+def _run_command(job: Job) -> Result:
+    """Ours is the whole command, measured as its summary says."""
+    with tempfile.TemporaryDirectory(prefix="stocklog-bench-") as folder:
+        summary = Path(folder, "summary.json")
+        arguments = ["--stream", job.stream, "--summary", str(summary), "--quiet"]
+        if job.verb == "publish":
+            arguments = ["produce", "--count", str(job.count), "--seed", str(job.seed), *arguments]
+        else:
+            arguments = ["consume", "first", "-e", *arguments]
+        arguments += [str(part) for part in job.options.get("arguments", ())]
+        _, cpu, peak = _run([sys.executable, "-m", "stocklog", *arguments], job, "")
+        found = json.loads(summary.read_text())
+    return Result(found["updates"], found["seconds"], cpu, peak, found)
+
+
+def _run(command: list[str], job: Job, text: str) -> tuple[str, float, int]:
+    environment = {**os.environ, "STOCKLOG_URI": job.uri}
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            command, stdin=subprocess.PIPE, stdout=out, stderr=err, text=True, env=environment
+        )
+        assert process.stdin is not None
+        try:
+            process.stdin.write(text)
+            process.stdin.close()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        out.seek(0)
+        err.seek(0)
+        if process.returncode != 0:
+            raise StocklogError(
+                f"{job.peer} {job.verb} ended with status {process.returncode}: "
+                f"{err.read()[-2000:].strip()}"
+            )
+        # Linux counts kilobytes, macOS bytes.
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return out.read(), usage.ru_utime + usage.ru_stime, peak

@@ -1,0 +1,88 @@
+"""The streams and queues that a benchmark makes, and takes away again."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stocklog.errors import StocklogError
+from stocklog.stream import StreamArguments, StreamClient
+
+__all__ = ["Bench"]
+
+_RETENTION = 60_000_000_000
+
+
+@dataclass(slots=True)
+class Bench:
+    """The broker that is measured, and what was made on it.
+
+    Attributes:
+        client: connected.
+        uri: the stream URI with its password.
+        amqp_port: for the peers by AMQP 0-9-1; 0 if not known.
+        folder: on the broker's disk if it is on this machine, else None.
+        count: updates of our own runs; slower contenders take a part of it.
+        rounds: counted rounds.
+        say: gets a line about what is being done.
+    """
+
+    client: StreamClient
+    uri: str
+    amqp_port: int
+    folder: Path | None
+    count: int
+    rounds: int
+    say: object = None
+    _made: list[str] = field(default_factory=list)
+
+    def tell(self, text: str) -> None:
+        """Say what is being done."""
+        if callable(self.say):
+            self.say(text)
+
+    def new_stream(self, purpose: str) -> str:
+        """Make a stream that nobody else has; retention far above what is written."""
+        name = f"stocklog-bench-{purpose}-{secrets.token_hex(4)}"
+        self.client.create_stream(name, StreamArguments(max_length_bytes=_RETENTION))
+        self._made.append(name)
+        return name
+
+    def drop(self, name: str) -> None:
+        """Delete a stream at once, to give its space back."""
+        self._made.remove(name)
+        self.client.delete_stream(name)
+
+    @contextlib.contextmanager
+    def stream(self, purpose: str) -> Iterator[str]:
+        """A stream for as long as the block runs."""
+        name = self.new_stream(purpose)
+        try:
+            yield name
+        finally:
+            self.drop(name)
+
+    def classic(self, purpose: str) -> str:
+        """The name of a classic queue that a pika run declares."""
+        return f"stocklog-bench-{purpose}-{secrets.token_hex(4)}"
+
+    def delete_queue(self, name: str) -> None:
+        """Delete a classic queue by AMQP 0-9-1."""
+        import pika
+
+        host = self.client.uri.hosts[0][0]
+        credentials = pika.PlainCredentials(self.client.uri.user, self.client.uri.password)
+        parameters = pika.ConnectionParameters(
+            host, self.amqp_port, self.client.uri.vhost, credentials
+        )
+        with pika.BlockingConnection(parameters) as connection:
+            connection.channel().queue_delete(name)
+
+    def close(self) -> None:
+        """Take away what is left, also after a failure."""
+        for name in list(self._made):
+            with contextlib.suppress(StocklogError):
+                self.drop(name)
