@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Ends what a run of the tests has left running: leftovers.py MARK.
+"""Ends what a run of the tests has left running: leftovers.py FOLDER [PATIENCE].
 
-`./test` gives its tests the environment variable STOCKLOG_TEST_RUN=MARK, which every process they
-start inherits. Exit status 0 if none is left, 1 if any was (each is named on stderr, then ended).
+`./test` gives its tests a folder of their own as TMPDIR. Every process that they start inherits it,
+and a RabbitMQ node carries its private folder, which lies below it, in its environment. Exit status
+0 if none is left, 1 if any was after PATIENCE seconds (each is named on stderr, then ended).
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ import time
 
 import psutil
 
-VARIABLE = "STOCKLOG_TEST_RUN"
 # A node that was just told to stop needs about a second to be gone.
 PATIENCE = 8.0
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Returns the living processes that carry the mark."""
+def living(folder: str) -> list[psutil.Process]:
+    """Returns the processes with the folder, or a path below it, in their environment."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(VARIABLE) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            values = process.environ().values()
+            named = any(value == folder or value.startswith(folder + "/") for value in values)
+            if named and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.Error, OSError):  # gone meanwhile, or another user's
             continue
@@ -40,11 +42,12 @@ def describe(process: psutil.Process) -> str:
 
 def main(arguments: list[str]) -> int:
     """Waits, names, ends; returns the exit status."""
-    if len(arguments) != 1:
+    if len(arguments) not in (1, 2):
         print(__doc__, file=sys.stderr)
         return 2
-    deadline = time.monotonic() + PATIENCE
-    while (left := marked(arguments[0])) and time.monotonic() < deadline:
+    patience = float(arguments[1]) if len(arguments) == 2 else PATIENCE
+    deadline = time.monotonic() + patience
+    while (left := living(arguments[0].rstrip("/"))) and time.monotonic() < deadline:
         time.sleep(0.3)
     if not left:
         return 0
