@@ -250,6 +250,8 @@ def decode(frame: bytes | memoryview) -> Frame:
     Answers of Route and Partitions lack the answer bit on 3.10 and 3.11.0, so a
     frame of a command that only we ask is taken for an answer all the same.
 
+    Bytes behind the last known field are passed over: a later broker may add one.
+
     Raises:
         ProtocolError: an unknown command or a broken layout.
     """
@@ -316,9 +318,12 @@ def split_deliver(frame: memoryview) -> tuple[int, memoryview]:
     Returns:
         The subscription's id and the chunk.
     """
-    start = 5 if frame[3] == 1 else 13
-    if frame[3] not in (1, 2) or len(frame) < start:
-        raise ProtocolError(f"The broker sent a Deliver frame of version {frame[3]}, known: 1, 2")
+    version = int.from_bytes(frame[2:4], "big")
+    if version not in (1, 2):
+        raise ProtocolError(f"The broker sent a Deliver frame of version {version}, known: 1, 2")
+    start = 5 if version == 1 else 13
+    if len(frame) < start:
+        raise ProtocolError(f"A Deliver frame of {len(frame)} bytes is cut short")
     return frame[4], frame[start:]
 
 

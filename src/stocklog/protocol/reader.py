@@ -7,6 +7,8 @@ one (a chunk) gets a buffer of its own, so that it is never copied.
 
 from __future__ import annotations
 
+import numpy as np
+
 from stocklog.errors import ProtocolError
 from stocklog.protocol.frames import Key
 
@@ -96,8 +98,9 @@ class FrameReader:
         size = int.from_bytes(self._view[:4], "big")
         self._check(size, self._view[4:8])
         if size + 4 > _OWN_BUFFER:
-            # Memory is only touched as bytes arrive, so a lying size costs nothing.
-            self._large = memoryview(bytearray(size))
+            # Not zeroed, so that memory is only touched as bytes arrive: a lying size
+            # costs nothing.
+            self._large = memoryview(np.empty(size, np.uint8).data)
             got = rest - 4
             self._large[:got] = self._view[4:rest]
             self._large_filled, self._filled = got, 0

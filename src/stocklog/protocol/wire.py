@@ -98,7 +98,10 @@ def _write_string(out: bytearray, value: str | None) -> None:
     if value is None:
         I16.write(out, -1)
         return
-    data = value.encode()
+    try:
+        data = value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, as Python reads odd file names
+        raise ProtocolError(f"The text {value!r} cannot be written as UTF-8") from None
     if len(data) > MAX_STRING_BYTES:
         raise ProtocolError(f"A string of {len(data)} bytes is longer than {MAX_STRING_BYTES}")
     I16.write(out, len(data))
