@@ -1,1 +1,1 @@
-"""Part of stocklog: ledger."""
+"""Where streams and inventory meet: produce, load, consume, and the Python face."""

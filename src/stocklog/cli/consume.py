@@ -1,0 +1,164 @@
+"""`stocklog consume`: read the log, live or to its end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stocklog.cli.failures import DONE, GAP, INTERRUPTED, silence_stdout
+from stocklog.cli.interrupt import Interrupt
+from stocklog.cli.options import (
+    BrokerChoice,
+    broker_options,
+    example,
+    report_options,
+    stream_option,
+    writable,
+)
+from stocklog.cli.progress import Progress
+from stocklog.cli.report import Report, figure
+from stocklog.cli.session import connected
+
+if TYPE_CHECKING:
+    from stocklog.ledger.consume import ConsumeSummary
+
+__all__ = ["consume"]
+
+_FORMATS = ("text", "jsonl", "csv", "parquet", "none")
+
+
+_OFFSETS = """\b
+OFFSET begins with
+  next        what is written after attaching (the default)
+  first       the oldest message that is kept
+  last        exactly the last message; last:N the last N
+  12345       that offset
+  15m         what the broker wrote that long ago or later (s, m, h, d)
+  2026-11-24T14:05Z   what it wrote then or later
+  A..B        a range of these, both ends included, which ends the read"""
+
+
+@click.command(
+    epilog=_OFFSETS
+    + "\n\n"
+    + example(
+        "stocklog consume last:10 --exit-at-end",
+        "stocklog consume first -e --format parquet --output updates.parquet",
+    )
+)
+@click.argument("offset", default="next")
+@stream_option
+@click.option(
+    "-e", "--exit-at-end", is_flag=True, help="End with the last message that is there now."
+)
+@click.option(
+    "-n",
+    "--count",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="End after N messages.",
+)
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(_FORMATS),
+    default="text",
+    show_default=True,
+    help="none: decode and validate everything, print nothing.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=lambda ctx, param, value: writable(value, ctx, param),
+    help="Write to FILE, which is replaced, instead of stdout.",
+)
+@broker_options
+@report_options
+def consume(
+    *,
+    offset: str,
+    stream: str,
+    exit_at_end: bool,
+    count: int | None,
+    form: str,
+    output: Path | None,
+    broker: BrokerChoice,
+    report: Report,
+) -> int:
+    """Read updates from OFFSET on, and then each new one as it comes.
+
+    Reading removes nothing. Text is one line an update: offset, time, sku, location,
+    quantity (+3, -3, a count =95, a transfer 3 -> TO), type, reason. Messages that are
+    no updates are counted, and shown by text and jsonl.
+    """
+    from stocklog.ledger.consume import ConsumeSummary
+    from stocklog.ledger.consume import consume as read
+    from stocklog.ledger.streams import DEFAULT_RETENTION, ensure_stream
+    from stocklog.ledger.writers import open_sink
+    from stocklog.stream import parse_offset
+
+    parse_offset(offset)
+    if form == "parquet" and output is None:
+        raise click.UsageError("parquet cannot go to stdout: give a file with --output FILE")
+    shows_data = output is None and form != "none" and sys.stdout.isatty()
+    summary = ConsumeSummary(stream, offset)
+    with connected(broker, report, start=True) as connection, Interrupt() as interrupt:
+        if ensure_stream(connection.client, stream):
+            report.note(f"made the stream '{stream}', there was none; it keeps {DEFAULT_RETENTION}")
+        intent = _intent(stream, offset, exit_at_end=exit_at_end, count=count)
+        sink = open_sink(form, output)
+        try:
+            with Progress("consume", quiet=report.quiet, hidden=shows_data) as progress:
+                read(
+                    connection.client,
+                    stream,
+                    sink,
+                    offset=offset,
+                    until_end=exit_at_end,
+                    count=count,
+                    on_tick=progress,
+                    on_note=report.warn,
+                    on_attached=lambda: report.note(intent),
+                    stop=interrupt.stop,
+                    summary=summary,
+                )
+        except KeyboardInterrupt:
+            summary.interrupted = True
+        finally:
+            sink.close()
+            _finish(report, summary, form)
+    if summary.reader_gone:
+        silence_stdout()
+    return INTERRUPTED if summary.interrupted else GAP if summary.gap else DONE
+
+
+def _intent(stream: str, offset: str, *, exit_at_end: bool, count: int | None) -> str:
+    """What the command is going to do, so that a silent terminal is no riddle."""
+    ends = exit_at_end or ".." in offset
+    until = "to the end of now" if ends else "and on as new ones come"
+    if count is not None:
+        until = f"{figure(count)} messages at most" + (", to the end of now" if ends else "")
+    if offset == "next" and not ends:
+        return f"waiting for new updates in '{stream}'; Ctrl-C ends"
+    return f"reading '{stream}' from {offset}, {until}" + ("" if ends else "; Ctrl-C ends")
+
+
+def _finish(report: Report, summary: ConsumeSummary, form: str) -> None:
+    line = (
+        f"{figure(summary.updates)} updates in {summary.seconds:.3f} s "
+        f"({figure(summary.rate)}/s) from '{summary.stream}'"
+    )
+    if summary.first_offset is not None:
+        line += f", offsets {summary.first_offset} to {summary.last_offset}"
+    if summary.interrupted:
+        line += ", interrupted"
+    if summary.invalid:
+        missing = "" if form in {"text", "jsonl"} else f", left out of {form}"
+        line += f"; {figure(summary.invalid)} messages were no updates{missing}"
+    report.finish(line, summary.facts())

@@ -1,0 +1,69 @@
+"""Parquet in row groups of a bounded size, whole at every end that can be caught."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stocklog.inventory.update import UPDATE_SCHEMA
+from stocklog.ledger.batch import Batch
+
+__all__ = ["ParquetSink"]
+
+_ROW_GROUP = 131_072
+"""Rows in a row group: readers can skip, and the writer holds some 30 MB."""
+
+
+class ParquetSink:
+    """A Parquet file of `offset`, `recorded_at` and the update's fields.
+
+    A Parquet file cannot be read before its footer stands at its end. So the rows go to
+    `FILE.partial`, which takes the file's name once it is whole; until then an older file
+    of that name stays as it was.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # A device or a pipe cannot be renamed over: it is written in place.
+        in_place = path.exists() and not path.is_file()
+        self._partial = path if in_place else path.with_name(path.name + ".partial")
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+        self._schema = _schema()
+        self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+
+    def write(self, batch: Batch) -> None:
+        """Take a batch; it is written as soon as a row group is full."""
+        if not len(batch):
+            return
+        self._waiting.append(batch.to_arrow().cast(self._schema))
+        self._rows += len(batch)
+        if self._rows >= _ROW_GROUP:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting), _ROW_GROUP)
+        self._waiting, self._rows = [], 0
+
+    def close(self) -> None:
+        """Write the rest and the footer, and give the file its name."""
+        try:
+            self._write_out()
+        finally:
+            self._writer.close()
+        if self._partial != self._path:
+            self._partial.replace(self._path)
+
+
+def _schema() -> pa.Schema:
+    frame = pl.DataFrame(
+        schema={"offset": pl.Int64, "recorded_at": pl.Datetime("ms", "UTC"), **UPDATE_SCHEMA}
+    )
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
