@@ -23,9 +23,7 @@ class Batch:
         plain = payload_of(self.messages)
         packed = plain if self.packed is None else self.packed
         first = 0x80 | self.codec << 4
-        return (
-            struct.pack(">BHII", first, len(self.messages), len(plain), len(packed)) + packed
-        )
+        return struct.pack(">BHII", first, len(self.messages), len(plain), len(packed)) + packed
 
 
 Entry = bytes | Batch
@@ -79,7 +77,7 @@ def encode_chunk(
     )
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     pass
 
 
@@ -89,12 +87,12 @@ def decode_simple(data: bytes, unpack) -> list[bytes]:
     at = 0
     while at < len(data):
         if len(data) - at < 4:
-            raise Broken("cut size")
+            raise BrokenError("cut size")
         size = struct.unpack_from(">I", data, at)[0]
         if size >> 31:
-            raise Broken("not simple")
+            raise BrokenError("not simple")
         if at + 4 + size > len(data):
-            raise Broken("cut message")
+            raise BrokenError("cut message")
         found.append(data[at + 4 : at + 4 + size])
         at += 4 + size
     return found
@@ -108,29 +106,29 @@ def decode_data(data: bytes, entries: int, records: int, unpack) -> list[bytes]:
         count += 1
         if not data[at] & 0x80:
             if len(data) - at < 4:
-                raise Broken("cut size")
+                raise BrokenError("cut size")
             size = struct.unpack_from(">I", data, at)[0]
             if at + 4 + size > len(data):
-                raise Broken("cut message")
+                raise BrokenError("cut message")
             found.append(data[at + 4 : at + 4 + size])
             at += 4 + size
             continue
         if len(data) - at < 11:
-            raise Broken("cut batch header")
+            raise BrokenError("cut batch header")
         first, number, size, length = struct.unpack_from(">BHII", data, at)
         if first & 0x0F:
-            raise Broken("reserved bits")
+            raise BrokenError("reserved bits")
         at += 11
         if at + length > len(data):
-            raise Broken("cut batch")
+            raise BrokenError("cut batch")
         payload = unpack(first >> 4 & 7, data[at : at + length], size)
         if len(payload) != size:
-            raise Broken("wrong size")
+            raise BrokenError("wrong size")
         inner = decode_simple(payload, unpack)
         if len(inner) != number:
-            raise Broken("wrong number")
+            raise BrokenError("wrong number")
         found += inner
         at += length
     if count != entries or len(found) != records:
-        raise Broken("wrong counts")
+        raise BrokenError("wrong counts")
     return found

@@ -35,13 +35,10 @@ BATCH_HEADER = 11
 _SIZE = struct.Struct(">I")
 _BATCH = struct.Struct(">BHII")
 
-# Bytes looked at in one go, so that the masks stay in the processor's cache.
-_BLOCK = 128 << 10
-# With messages above this many bytes on average a step each costs less than comparing their bytes.
+# Bytes compared in one go: more are slower (new memory for the masks), fewer too (calls).
+_BLOCK = 512 << 10
+# With messages larger than this on average, a step each costs less than comparing bytes.
 _LARGE = 4096
-_ZERO_WORD = b"\0" * 8
-# Times a byte number: the product's top byte is the place of a word's only set byte.
-_PLACE = np.uint64(0x0001020304050607)
 
 
 class EntryError(ProtocolError):
@@ -123,8 +120,6 @@ class _Walk:
         self._count = 0
         self._batches: list[int] = []
         self._batch_pieces: list[I64] = []
-        if len(data) > _LARGE * max(expected, 1):
-            self._runs = _Runs.none()
 
     def run(self) -> Items:
         size = len(self._data)
@@ -135,7 +130,7 @@ class _Walk:
                 at = self._step_batch(at, size)
                 continue
             if self._runs is None:
-                self._runs = _Runs.find(self._data, at, self._expected)
+                self._runs = _Runs(self._data, at, self._expected)
             run = self._runs.starting.get(at)
             at = self._step_simple(at, size) if run is None else self._take_run(run)
             if self._count > self._expected:
@@ -192,37 +187,22 @@ class _Runs:
     The header of an uncompressed sub-batch between two entries does not end a run.
     """
 
-    def __init__(self, data: U8, hints: I64) -> None:
+    def __init__(self, data: U8, at: int, expected: int) -> None:
+        hints, ends = _choose_hints(data, at, expected)
+        linked, batches = _link(data, hints, ends)
+        # Bytes that look like a beginning inside of messages cut runs into pieces.
+        if 10 * np.count_nonzero(linked) < 9 * len(hints) - 10:
+            hints, ends = _without_lone(data, hints, ends, at)
+            linked, batches = _link(data, hints, ends)
         self._hints = hints
-        self._ends = hints + (read_u32(data, hints) + 4)
-        inside = self._ends <= len(data)
-        if not inside.all():
-            self._hints, self._ends = hints[inside], self._ends[inside]
-        gap = self._hints[1:] - self._ends[:-1]
-        linked = gap == 0
-        at = np.flatnonzero(gap == BATCH_HEADER)
-        at = at[data[self._ends[at]] == 0x80]
-        linked[at] = True
-        self._before_batch = at
-        breaks = np.flatnonzero(~linked) + 1
-        n = len(self._hints)
-        first = np.concatenate(([0], breaks)) if n else breaks
-        self._bounds = [*first.tolist(), n]
-        self._batch_bounds = np.searchsorted(at, self._bounds).tolist()
+        self._ends = ends
+        self._before_batch = batches
+        first = np.flatnonzero(np.concatenate(([len(hints) > 0], ~linked)))
+        self._bounds = [*first.tolist(), len(hints)]
+        self._batch_bounds = np.searchsorted(batches, self._bounds).tolist()
         self.starting: dict[int, int] = dict(
-            zip(self._hints[first].tolist(), range(len(first)), strict=True)
+            zip(hints[first].tolist(), range(len(first)), strict=True)
         )
-
-    @classmethod
-    def none(cls) -> _Runs:
-        return cls(np.zeros(0, np.uint8), np.zeros(0, np.int64))
-
-    @classmethod
-    def find(cls, data: U8, at: int, expected: int) -> _Runs:
-        hints = _section_hints(data, at)
-        if 10 * len(hints) < 9 * expected:
-            hints = _size_hints(data, at)
-        return cls(data, hints)
 
     def take(self, number: int) -> tuple[I64, I64, int]:
         """Entries and inner sub-batch headers of a run, and where it ends."""
@@ -232,46 +212,95 @@ class _Runs:
         return self._hints[low:high], self._ends[batches], int(self._ends[high - 1])
 
 
-def _section_hints(data: U8, at: int) -> I64:
-    """Places four bytes before `00 53`, with which nearly every AMQP 1.0 message begins."""
-    found = _find_pair(data, at + 4, 0x00, 0x53)
-    return found - 4
+def _choose_hints(data: U8, at: int, expected: int) -> tuple[I64, I64]:
+    """Starts and ends of what may be entries, from the first source that gives enough."""
+    hints = ends = np.zeros(0, np.int64)
+    if len(data) > _LARGE * max(expected, 1):
+        return hints, ends
+    for source in (_like_first, _any_section, _any_size):
+        hints = source(data, at)
+        ends = hints + (read_u32(data, hints) + 4)
+        inside = ends <= len(data)
+        if not inside.all():
+            hints, ends = hints[inside], ends[inside]
+        if 10 * len(hints) >= 9 * expected:
+            break
+    return hints, ends
 
 
-def _size_hints(data: U8, at: int) -> I64:
-    """Places of two zero bytes: what a size below 64 KiB begins with.
+def _link(data: U8, hints: I64, ends: I64) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], I64]:
+    """Whether each hint leads to the next, and which lead there over a sub-batch's header."""
+    gap = hints[1:] - ends[:-1]
+    linked = gap == 0
+    batches = np.flatnonzero(gap == BATCH_HEADER)
+    batches = batches[data[ends[batches]] == 0x80]
+    linked[batches] = True
+    return linked, batches
 
-    Two rounds leave those whose end is such a place itself, a sub-batch or the buffer's end.
+
+def _without_lone(data: U8, hints: I64, ends: I64, at: int) -> tuple[I64, I64]:
+    """Leave out hints that lead nowhere and those that nothing leads to.
+
+    An entry ends where another begins, at a sub-batch, or at the buffer's end; and it
+    begins where another ends, behind a sub-batch's header, or where the walk stands.
     """
-    hints = _find_pair(data, at, 0x00, 0x00)
-    hints = hints[hints <= len(data) - 4]
-    ends = hints + (read_u32(data, hints) + 4)
+
+    def is_batch(places: I64) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        found: np.ndarray[Any, np.dtype[np.bool_]] = data[places] & 0x8F == 0x80
+        return found
+
+    marks = np.zeros(len(data) + 1, np.bool_)
     for _ in range(2):
-        may_begin = np.zeros(len(data) + 1, np.bool_)
-        may_begin[hints] = True
-        may_begin[-1] = True
-        may_begin[:-1] |= (data & 0x8F) == 0x80
-        kept = ends <= len(data)
-        kept[kept] = may_begin[ends[kept]]
+        marks[hints] = True
+        kept = marks[ends] | (ends == len(data)) | is_batch(np.minimum(ends, len(data) - 1))
+        marks[hints] = False
         hints, ends = hints[kept], ends[kept]
-    return hints
+        marks[ends] = True
+        kept = marks[hints] | (hints == at) | is_batch(np.maximum(hints - BATCH_HEADER, 0))
+        marks[ends] = False
+        hints, ends = hints[kept], ends[kept]
+    return hints, ends
 
 
-def _find_pair(data: U8, at: int, one: int, two: int) -> I64:
-    """Positions from `at` on of two neighbouring bytes, all or none.
+def _like_first(data: U8, at: int) -> I64:
+    """Entries whose message begins with the same section in the same form as the first's.
+
+    The form's byte, 0xB0 or the like, is rare in text: one comparison leaves few places.
+    """
+    if at + 8 > len(data) or data[at + 7] < 0x80:
+        return np.zeros(0, np.int64)
+    places = _find(data, at + 7, int(data[at + 7])) - 7
+    words = np.ndarray((len(data) - 3,), "<u4", data.data, strides=(1,))
+    like: I64 = places[words[places + 4] == words[at + 4]]
+    return like
+
+
+def _any_section(data: U8, at: int) -> I64:
+    """Entries whose message begins with `00 53`, as all sections in the usual form do."""
+    return _find(data, at + 4, 0x00, 0x53) - 4
+
+
+def _any_size(data: U8, at: int) -> I64:
+    """Places of two zero bytes, with which sizes below 64 KiB begin."""
+    return _find(data[: len(data) - 2], at, 0x00, 0x00)
+
+
+def _find(data: U8, at: int, first: int, second: int | None = None) -> I64:
+    """Positions from `at` on of a byte, or of two neighbouring ones: all or none.
 
     None when they are so many that listing them would take more memory than the data.
     """
     found: list[I64] = []
     total = 0
-    size = len(data) - 1
-    mask = np.empty(_BLOCK, np.bool_)
-    other = np.empty(_BLOCK, np.bool_)
+    size = len(data) - (second is not None)
+    mask = np.empty(min(_BLOCK, max(size - at, 0) + 7 & -8), np.bool_)
+    other = mask if second is None else np.empty_like(mask)
     for begin in range(at, size, _BLOCK):
         n = min(_BLOCK, size - begin)
-        np.equal(data[begin : begin + n], one, out=mask[:n])
-        np.equal(data[begin + 1 : begin + 1 + n], two, out=other[:n])
-        np.logical_and(mask, other, out=mask)
+        np.equal(data[begin : begin + n], first, out=mask[:n])
+        if second is not None:
+            np.equal(data[begin + 1 : begin + 1 + n], second, out=other[:n])
+            np.logical_and(mask[:n], other[:n], out=mask[:n])
         mask[n:] = False
         positions = _set_places(mask)
         total += len(positions)
@@ -282,13 +311,12 @@ def _find_pair(data: U8, at: int, one: int, two: int) -> I64:
 
 
 def _set_places(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> I64:
-    """What `flatnonzero` gives, some times faster where few are set."""
+    """What `flatnonzero` gives, some times faster where few are set: words first, then bytes."""
     words = mask.view(np.uint64)
     at = np.flatnonzero(words != 0)
-    word = words[at]
-    if (word & (word - np.uint64(1))).any():
-        return np.flatnonzero(mask)
-    return at * 8 + ((word * _PLACE) >> np.uint64(56)).astype(np.int64)
+    inside = np.flatnonzero(words[at].view(np.bool_))
+    places: I64 = at[inside >> 3] * 8 + (inside & 7)
+    return places
 
 
 def _int64(positions: list[int]) -> I64:
