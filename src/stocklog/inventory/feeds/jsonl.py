@@ -1,0 +1,219 @@
+"""JSON Lines: blocks of lines to columns, strictly, with every bad row kept.
+
+Polars reads whole pieces quickly but leniently: it drops unknown members, takes ``5`` for text and
+the first of two equal keys. So a piece counts only if sums over its bytes prove that every line
+holds known members alone, once each, texts in quotes. Anything else is read line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from stocklog.errors import FeedError
+from stocklog.inventory.feeds.blocks import MAX_LINE, Block, BlockReader
+from stocklog.inventory.feeds.json_rows import JsonRow, read_row
+from stocklog.inventory.feeds.model import IntArray, RawRows, Reject, long_line_text, text_of
+from stocklog.inventory.feeds.plan import Plan
+from stocklog.inventory.feeds.records import NOT_UTF8, TOO_LONG, find_odd_lines
+from stocklog.inventory.feeds.source import ByteSource
+from stocklog.inventory.fields import FIELDS, INTEGERS
+
+__all__ = ["JsonRows"]
+
+# One odd line sends its piece down the slow way, so pieces are smaller than blocks.
+PIECE = 256 << 10
+# Where one of these occurs a line goes the slow way: escapes, arrays, a blank before a colon.
+# Without them a quote begins or ends a text, and the pair `":` ends a key, always.
+DOUBTS = (b"\\", b"[", b'" ', b'"\t', b'"\r')
+# Members that may stand in any line of what `consume --format jsonl` wrote; they are not kept.
+_BESIDE: dict[str, pl.DataType] = {"offset": pl.Int64(), "recorded_at": pl.String()}
+_QUICK_SCHEMA: dict[str, pl.DataType] = {
+    **{name: pl.Int64() if name in INTEGERS else pl.String() for name in FIELDS},
+    **_BESIDE,
+}
+_TEXTS = [name for name, dtype in _QUICK_SCHEMA.items() if dtype == pl.String]
+
+
+class JsonRows:
+    """Iterates over a JSON Lines feed's rows, block by block.
+
+    Args:
+        source: the bytes, for their position.
+        blocks: the lines.
+        plan: where the fields come from; with expressions every line goes the slow way.
+        file: the feed's name for rejects.
+        strict_start: refuse a feed whose first line is no JSON object (the name alone said so).
+    """
+
+    def __init__(
+        self,
+        source: ByteSource,
+        blocks: BlockReader,
+        plan: Plan,
+        file: str,
+        *,
+        strict_start: bool,
+    ) -> None:
+        self._source = source
+        self._blocks = blocks
+        self._file = file
+        self._unproven = strict_start
+        self._next_row = 1
+        self._taken = frozenset(plan.taken)
+        self._texts = frozenset(plan.columns) - self._taken
+        self._as_text = frozenset(name for each in plan.mapped for name in each.columns)
+        names = [*plan.taken, *sorted(self._texts)]
+        self._schema: dict[str, pl.DataType] = {
+            name: pl.Int64() if name in INTEGERS and name not in self._as_text else pl.String()
+            for name in names
+        }
+        self._schema["extra"] = pl.String()
+
+    def __iter__(self) -> Iterator[RawRows]:
+        while (block := self._blocks.next()) is not None:
+            yield self._long_line(block) if block.long_line else self._rows(block)
+
+    def _rows(self, block: Block) -> RawRows:
+        lines = find_odd_lines(block, quotes=False)
+        self._check_start(block, lines.blank)
+        slow = lines.odd.copy()
+        for doubt in DOUBTS:
+            _mark(block, doubt, slow)
+        if self._as_text:
+            slow[:] = True
+        slow &= ~lines.blank
+        rows = np.flatnonzero(~lines.blank)
+        parts: list[pl.DataFrame] = []
+        problems: dict[int, str] = {}
+        done = 0
+        for first, last, is_slow in _runs(block, rows, slow):
+            frame = None if is_slow else self._quick(block, rows[first:last])
+            if frame is None:
+                frame = self._slow(block, rows[first:last], done, lines.unreadable, problems)
+            parts.append(frame)
+            done += frame.height
+        columns = pl.concat(parts) if parts else pl.DataFrame(schema=self._schema)
+        numbers = np.arange(self._next_row, self._next_row + len(rows), dtype=np.int64)
+        self._next_row += len(rows)
+
+        def row_text(positions: IntArray) -> list[tuple[str, bool]]:
+            return [_shown(block, int(rows[p])) for p in positions]
+
+        return RawRows(
+            columns=columns,
+            lines=rows + block.first_line,
+            row_numbers=numbers,
+            row_text=row_text,
+            rejects=[],
+            problems=problems,
+            bytes_read=self._source.position,
+        )
+
+    def _quick(self, block: Block, rows: IntArray) -> pl.DataFrame | None:
+        """Read lines that follow each other, or return None if they need a closer look."""
+        start, end = int(block.starts[rows[0]]), int(block.ends[rows[-1]])
+        piece = block.data[start:end]
+        try:
+            frame = pl.read_ndjson(piece, schema=_QUICK_SCHEMA)
+        except (pl.exceptions.PolarsError, ValueError, OverflowError):
+            return None
+        if frame.height != len(rows):
+            return None
+        absent = frame.null_count().row(0, named=True)
+        members = sum(frame.height - nulls for nulls in absent.values())
+        texts = sum(frame.height - absent[name] for name in _TEXTS)
+        # Every member ends its key by `":`, so more of them are unknown, repeated, null or nested
+        # members; and every text has two quotes, so fewer are numbers where text must stand.
+        if piece.count(b'":') != members or piece.count(b'"') != 2 * (members + texts):
+            return None
+        extra = pl.lit(None, dtype=pl.String).alias("extra")
+        return frame.select(*self._taken_in_order(), extra)
+
+    def _taken_in_order(self) -> list[str]:
+        return [name for name in self._schema if name != "extra"]
+
+    def _slow(
+        self,
+        block: Block,
+        rows: IntArray,
+        position: int,
+        unreadable: set[int],
+        problems: dict[int, str],
+    ) -> pl.DataFrame:
+        """Read lines one by one; a bad one becomes a row of nulls and a problem."""
+        found: list[JsonRow] = []
+        for offset, row in enumerate(rows.tolist()):
+            result = JsonRow(problem=NOT_UTF8)
+            if block.length(row) > MAX_LINE:
+                result = JsonRow(problem=TOO_LONG)
+            elif row not in unreadable:
+                result = read_row(block.line(row), self._taken, self._texts, self._as_text)
+            if result.problem:
+                problems[position + offset] = result.problem
+            found.append(result)
+        return pl.DataFrame(
+            {name: [row.values.get(name) for row in found] for name in self._schema},
+            schema=self._schema,
+        )
+
+    def _check_start(self, block: Block, blank: np.ndarray) -> None:
+        """Refuse a feed that is plainly something else, by its first line that is not blank."""
+        rows = np.flatnonzero(~blank)
+        if not self._unproven or not len(rows):
+            return
+        self._unproven = False
+        first = block.line(int(rows[0])).lstrip()
+        if first.startswith(b"["):
+            raise FeedError(
+                f"{self._file} is a JSON array, not JSON Lines",
+                "Write one object a line, e.g. `jq -c '.[]' FILE | stocklog load -`",
+            )
+        if not first.startswith(b"{"):
+            raise FeedError(
+                f"{self._file} is not JSON Lines: its first line is {text_of(first[:60])[0]!r}",
+                "Give --input-format if its name says the wrong thing",
+            )
+
+    def _long_line(self, block: Block) -> RawRows:
+        self._next_row += 1
+        nothing = np.zeros(0, np.int64)
+        text = long_line_text(block.long_line, block.long_line_length)
+        reject = Reject(self._file, block.first_line, TOO_LONG, text)
+        empty = pl.DataFrame(schema=self._schema)
+        return RawRows(empty, nothing, nothing, lambda _: [], [reject], {}, self._source.position)
+
+
+def _mark(block: Block, doubt: bytes, slow: np.ndarray) -> None:
+    """Mark the lines that hold `doubt`."""
+    data, at = block.data, block.data.find(doubt)
+    while at >= 0:
+        line = int(np.searchsorted(block.ends, at, side="right"))
+        slow[line] = True
+        at = data.find(doubt, int(block.ends[line]))
+
+
+def _runs(block: Block, rows: IntArray, slow: np.ndarray) -> Iterator[tuple[int, int, bool]]:
+    """Cut rows into runs of one kind: (first, after the last, slow); quick runs of one piece each.
+
+    Quick rows follow each other in the block's bytes: a blank line between them ends a run.
+    """
+    if not len(rows):
+        return
+    kind = slow[rows]
+    size = block.starts[rows] // PIECE
+    cut = (kind[1:] != kind[:-1]) | (~kind[1:] & ((np.diff(rows) != 1) | (np.diff(size) != 0)))
+    borders = [0, *(np.flatnonzero(cut) + 1).tolist(), len(rows)]
+    for first, last in pairwise(borders):
+        yield first, last, bool(kind[first])
+
+
+def _shown(block: Block, line: int) -> tuple[str, bool]:
+    length = block.length(line)
+    if length > MAX_LINE:
+        start = int(block.starts[line])
+        return long_line_text(block.data[start : start + length], length), False
+    return text_of(block.line(line))

@@ -1,0 +1,100 @@
+"""What a feed hands out: batches of valid updates, and the rows that are none."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+__all__ = ["FeedBatch", "RawRows", "Reject", "long_line_text", "text_of"]
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One row that is not an update, kept as it was.
+
+    Attributes:
+        file: the feed's name (the file's own name without its folder, or ``stdin``).
+        line: CSV and JSON Lines: the line in the file where the row begins, counted from 1, header
+            and blank lines included. Parquet: the row's number, counted from 1.
+        reason: what is wrong, in words that do not repeat the value, so that rejects can be summed.
+        row: the row's text without its line end; for Parquet a JSON object of the row. Base64 of
+            the bytes where `base64` is set.
+        base64: whether `row` is base64, because the bytes are not UTF-8.
+    """
+
+    file: str
+    line: int
+    reason: str
+    row: str
+    base64: bool = False
+
+    def to_dict(self) -> dict[str, str | int]:
+        """Return the reject as one line of a reject file: `row`, or `row_base64` instead of it."""
+        key = "row_base64" if self.base64 else "row"
+        return {"file": self.file, "line": self.line, "reason": self.reason, key: self.row}
+
+
+@dataclass(frozen=True, slots=True)
+class FeedBatch:
+    """A piece of a feed, in the feed's order.
+
+    Attributes:
+        updates: the valid rows, schema `UPDATE_SCHEMA`, every one passed `update.validate`.
+        row_numbers: int64[len(updates)], each row's number in the feed, from 1; bad rows count,
+            headers and blank lines do not. The same however the feed was cut into blocks.
+        rejects: the rows that are not updates, in the feed's order.
+        rows_read: ``len(updates) + len(rejects)``.
+        bytes_read: how far the feed was read, in bytes of the file as it is stored.
+        total_bytes: the file's size, or None for a pipe.
+    """
+
+    updates: pl.DataFrame
+    row_numbers: IntArray
+    rejects: list[Reject]
+    rows_read: int
+    bytes_read: int
+    total_bytes: int | None
+
+
+@dataclass(slots=True)
+class RawRows:
+    """Rows as a format's reader found them, before they become updates.
+
+    Attributes:
+        columns: the columns that the plan asked for, one row each for `lines`.
+        lines: int64[n], what `Reject.line` shows.
+        row_numbers: int64[n], what `FeedBatch.row_numbers` shows.
+        row_text: gives the text of rows (positions in `lines`) as ``(text, is_base64)``.
+        rejects: rows that could not even be split into columns.
+        problems: position -> reason, for rows that the reader itself found wrong.
+        bytes_read: see `FeedBatch`.
+    """
+
+    columns: pl.DataFrame
+    lines: IntArray
+    row_numbers: IntArray
+    row_text: Callable[[IntArray], list[tuple[str, bool]]]
+    rejects: list[Reject]
+    problems: dict[int, str]
+    bytes_read: int
+
+
+def text_of(raw: bytes) -> tuple[str, bool]:
+    """Return the text of `raw`, or its base64 and True if it is not UTF-8."""
+    try:
+        return raw.decode("utf-8"), False
+    except UnicodeDecodeError:
+        return base64.b64encode(raw).decode("ascii"), True
+
+
+def long_line_text(start: bytes, length: int) -> str:
+    """Return what is kept of a line that is too long: its start, and its length in bytes."""
+    kept = start[: 4 << 10].decode("utf-8", "replace")
+    return f"{kept} … ({length:,} bytes)"
