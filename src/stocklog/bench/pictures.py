@@ -8,9 +8,9 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend comes first
+from matplotlib import pyplot as plt
 
-from stocklog.bench.report import Section  # noqa: E402
+from stocklog.bench.report import Section
 
 __all__ = ["draw"]
 

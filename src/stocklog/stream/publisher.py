@@ -146,6 +146,16 @@ class Publisher:
         if self._error is not None:
             raise self._error
 
+    def push(self) -> None:
+        """Send what still fills up a sub-batch, without waiting for its confirm.
+
+        Raises:
+            ConnectionLostError, CommandError: as for `send`.
+        """
+        self._check_usable()
+        for frame in self._packer.flush():
+            self._send_frame(frame)
+
     def flush(self, timeout: float | None = None) -> None:
         """Send what still fills up a sub-batch, and wait until everything is confirmed.
 
@@ -156,9 +166,7 @@ class Publisher:
             UnconfirmedError: the time was over first.
             ConnectionLostError, CommandError: as for `send`.
         """
-        self._check_usable()
-        for frame in self._packer.flush():
-            self._send_frame(frame)
+        self.push()
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while self._in_flight.entries:
