@@ -7,8 +7,8 @@ import struct
 
 import numpy as np
 import pytest
-
 from reference import Batch, encode_chunk, messages_of, payload_of
+
 from stocklog.errors import ProtocolError
 from stocklog.protocol import chunk as chunks
 from stocklog.protocol.compression import CODECS, compress
