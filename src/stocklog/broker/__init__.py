@@ -1,5 +1,6 @@
 """A private RabbitMQ node: found, started, waited for, stopped, without root's services."""
 
+from stocklog.broker.control import control
 from stocklog.broker.folder import default_dir
 from stocklog.broker.model import NodeAddress, NodeInfo, Status
 from stocklog.broker.start import start
@@ -10,6 +11,7 @@ __all__ = [
     "NodeAddress",
     "NodeInfo",
     "Status",
+    "control",
     "default_dir",
     "find_running",
     "start",

@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from stocklog.broker.folder import Folder
 from stocklog.broker.install import Installation, search_path
@@ -81,6 +81,7 @@ def rabbitmq_conf(settings: Settings, node: Node, joins: str | None) -> str:
         "default_user_tags.administrator = true",
         # The disk alarm blocks publishers; the default of 50 MB stands, said for certain.
         "disk_free_limit.absolute = 50MB",
+        "log.console = false",
         "log.file.rotation.size = 10485760",
         "log.file.rotation.count = 3",
     ]
@@ -106,17 +107,6 @@ def inetrc(hostname: str) -> str:
     names = ["localhost", *([hostname] if re.fullmatch(r"[A-Za-z0-9._-]+", hostname) else [])]
     listed = ", ".join(f'"{name}"' for name in dict.fromkeys(names))
     return f"{{host, {{127,0,0,1}}, [{listed}]}}.\n{{lookup, [file, native]}}.\n"
-
-
-def credentials_in(conf: Path) -> tuple[str, str] | None:
-    """User and password of a rabbitmq.conf that we wrote earlier; None if it has none."""
-    try:
-        text = conf.read_text("utf-8", "replace")
-    except OSError:
-        return None
-    user = re.search(r"^default_user = ([A-Za-z0-9]+)$", text, re.MULTILINE)
-    password = re.search(r"^default_pass = ([A-Za-z0-9]+)$", text, re.MULTILINE)
-    return (user[1], password[1]) if user and password else None
 
 
 def base_environment(

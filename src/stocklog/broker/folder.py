@@ -33,7 +33,7 @@ LOCK_TIMEOUT = 300.0
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _ALPHABET = string.ascii_letters + string.digits
-_OURS = {"lock", "settings.json", "state.json", "home", "epmd.log"}
+_OURS = {"lock", "settings.json", "settings.copy.json", "state.json", "home", "epmd.log"}
 # The longest name below the folder that RabbitMQ was seen to make takes about 500 bytes
 # (a stream's folder plus a segment's file); Linux ends at 4,096, macOS at 1,024.
 _LONGEST_PATH = 500
@@ -57,6 +57,7 @@ class Folder:
         self.home = self.path / "home"
         self.epmd_log = self.path / "epmd.log"
         self._settings = self.path / "settings.json"
+        self._copy = self.path / "settings.copy.json"
         self._state = self.path / "state.json"
         self._lock = self.path / "lock"
 
@@ -106,11 +107,17 @@ class Folder:
         return any(entry.name in _OURS for entry in self.path.iterdir())
 
     @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turns what the operating system refuses into an error that says what to do."""
+    def explained(self, but: type[OSError] | None = None) -> Iterator[None]:
+        """Turns what the operating system refuses into an error that says what to do.
+
+        Args:
+            but: what is passed on as it is.
+        """
         try:
             yield
         except OSError as error:
+            if but is not None and isinstance(error, but):
+                raise
             reason = os.strerror(error.errno) if error.errno else str(error)
             place = error.filename or self.path
             remedy = "Choose another folder with --dir"
@@ -135,11 +142,12 @@ class Folder:
 
     def settings(self) -> Settings | None:
         """What the folder keeps for life; None if there is nothing that can be read."""
-        return _read(self._settings, Settings)
+        return _read(self._settings, Settings) or _read(self._copy, Settings)
 
     def save_settings(self, settings: Settings) -> None:
         """Keeps `settings`."""
-        self.write(self._settings, _text(settings))
+        for path in (self._settings, self._copy):
+            self.write(path, _text(settings))
 
     def state(self) -> State | None:
         """What was started; None if nothing was, or if the file is damaged."""
@@ -169,18 +177,34 @@ class Folder:
     # -- one at a time ------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def locked(self, on_progress: Callable[[str], None]) -> Iterator[None]:
+    def locked(self, on_progress: Callable[[str], None], *, create: bool = False) -> Iterator[bool]:
         """Holds the folder's lock: whoever starts or stops the broker does so alone.
 
         The lock is the kernel's, so a killed holder leaves nothing behind.
 
+        Args:
+            on_progress: told if another holds it.
+            create: make the folder again if it gets deleted while we wait.
+
+        Yields:
+            Whether it is held; False if the folder is gone.
+
         Raises:
             BrokerStartError: another command held it for `LOCK_TIMEOUT` seconds.
         """
-        with self.explained():
-            handle = self._take_lock(on_progress)
+        while True:
+            if create:
+                self.create()
+            try:
+                with self.explained(but=FileNotFoundError):
+                    handle = self._take_lock(on_progress)
+                break
+            except FileNotFoundError:
+                if not create:
+                    yield False
+                    return
         try:
-            yield
+            yield True
         finally:
             os.close(handle)
 

@@ -53,7 +53,12 @@ class Installation:
     @property
     def release(self) -> tuple[int, ...]:
         """The version as numbers, for comparisons: (3, 10, 8)."""
-        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
+        return release_of(self.version)
+
+
+def release_of(version: str) -> tuple[int, ...]:
+    """The numbers in a version or a folder's name: (3, 10, 8) for "rabbitmq_server-3.10.8"."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def search_path(environment: Mapping[str, str]) -> str:
@@ -143,17 +148,13 @@ def _places(environment: Mapping[str, str], base: Path) -> Iterator[Path]:
         yield Path(home) / "sbin"
     package = base / "usr/lib/rabbitmq"
     yield package / "bin"
-    for tree in sorted(_list(package / "lib"), key=_release_of, reverse=True):
+    for tree in sorted(_list(package / "lib"), key=lambda t: release_of(t.name), reverse=True):
         yield tree / "sbin"
     for place in _HOMEBREW:
         yield base / place
     on_path = shutil.which("rabbitmq-server", path=environment.get("PATH", ""))
     if on_path and not _is_wrapper(Path(on_path)):
         yield Path(on_path).resolve().parent
-
-
-def _release_of(tree: Path) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", tree.name))
 
 
 def _is_wrapper(script: Path) -> bool:
@@ -220,5 +221,7 @@ def _in_tree(root: Path) -> Installation:
 
 def _tree_places(root: Path) -> Iterator[Path]:
     # Not usr/lib/rabbitmq/bin: its links may be absolute, and would lead out of the tree.
-    for tree in sorted(_list(root / "usr/lib/rabbitmq/lib"), key=_release_of, reverse=True):
+    for tree in sorted(
+        _list(root / "usr/lib/rabbitmq/lib"), key=lambda t: release_of(t.name), reverse=True
+    ):
         yield tree / "sbin"

@@ -125,6 +125,16 @@ def tail_of(path: Path, lines: int) -> str:
     return ""
 
 
+def remedy_for(install: Installation) -> str:
+    """What may be wrong when the installation's programs do not run at all."""
+    if install.root is None:
+        return ""
+    return (
+        f"Entering {install.root} needs the right to mount (CAP_SYS_ADMIN), which root often"
+        " lacks inside a container"
+    )
+
+
 def _tool(name: str) -> str:
     path = shutil.which(name)
     if path is None:

@@ -21,26 +21,6 @@ class Process(msgspec.Struct, frozen=True):
     created: float
 
 
-class Settings(msgspec.Struct):
-    """What a folder keeps for life, also while nothing runs.
-
-    Attributes:
-        user: the broker's only user, an administrator.
-        password: letters and digits.
-        cookie: what Erlang nodes of this folder prove themselves with.
-        nodes: how many nodes the cluster has.
-        version: the RabbitMQ that wrote the data last; empty before the first start.
-        root: the tree of `--rabbitmq-root`, or None.
-    """
-
-    user: str
-    password: str
-    cookie: str
-    nodes: int = 1
-    version: str = ""
-    root: str | None = None
-
-
 class Ports(msgspec.Struct, frozen=True):
     """The ports of one node, all on 127.0.0.1.
 
@@ -55,6 +35,30 @@ class Ports(msgspec.Struct, frozen=True):
     stream: int
     distribution: int
     replication: int
+
+
+class Settings(msgspec.Struct):
+    """What a folder keeps for life, also while nothing runs.
+
+    Attributes:
+        user: the broker's only user, an administrator.
+        password: letters and digits.
+        cookie: what Erlang nodes of this folder prove themselves with.
+        nodes: how many nodes the cluster has.
+        version: the RabbitMQ that wrote the data last; empty before the first start.
+        root: the tree of `--rabbitmq-root`, or None.
+        ports: those of the last start, node by node, so that a URI outlives a restart.
+        epmd_port: the port mapper's of the last start; 0 before the first.
+    """
+
+    user: str
+    password: str
+    cookie: str
+    nodes: int = 1
+    version: str = ""
+    root: str | None = None
+    ports: list[Ports] = []
+    epmd_port: int = 0
 
 
 class Node(msgspec.Struct, frozen=True):

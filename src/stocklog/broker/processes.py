@@ -7,12 +7,16 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import psutil
 
 from stocklog.broker.config import MARK
 from stocklog.broker.folder import Folder
 from stocklog.broker.model import Process
+
+Found: TypeAlias = psutil.Process
+"""A living process."""
 
 # psutil counts from the boot time, which moves a little when the clock is set.
 _CLOCK_SLACK = 2.0

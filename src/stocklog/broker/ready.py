@@ -30,13 +30,13 @@ def handshake(uri: StreamURI, host: str, port: int) -> None:
     Connection(host, port, uri, name=_PROBE).close()
 
 
-def streams_in(node_folder: Path) -> list[str]:
-    """Names of the streams whose data lie in a node's folder.
+def streams_in(folder: Path) -> list[str]:
+    """Names of the streams whose data lie in a broker's private folder.
 
     The folders are named `<vhost>_<stream>_<time>` with `_` for every character that is no
     letter, digit, `_`, `-` or `=`, so a name may be wrong; such a stream is then not found.
     """
-    names = (path.name for path in node_folder.glob("data/*/stream/*") if path.is_dir())
+    names = (path.name for path in folder.glob("n[1-9]/data/*/stream/*") if path.is_dir())
     stripped = (name.removeprefix("__").rpartition("_")[0] for name in names)
     return sorted({name for name in stripped if name})
 

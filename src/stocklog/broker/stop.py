@@ -36,7 +36,9 @@ def stop(
     with folder.explained():
         if not folder.path.is_dir() or not folder.is_ours():
             return False
-    with folder.locked(on_progress):
+    with folder.locked(on_progress) as held:
+        if not held:
+            return False
         ran = bool(processes.all_of(folder))
         if ran:
             on_progress(f"stopping the broker in {folder.path}")
