@@ -1,0 +1,109 @@
+"""Bodies from anywhere in a buffer, gathered one behind the other.
+
+Both ways of decoding read the gathered form: lines of JSON, with room behind the
+last so that eight bytes can be read from any position, and nothing between the
+bodies but a newline, so that a byte can be looked for in all of them at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stocklog.errors import UsageError
+from stocklog.inventory.pieces import taken
+from stocklog.inventory.words import PAD
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Bodies", "gather"]
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """n bodies, each with a newline behind it.
+
+    Attributes:
+        data: uint8; `PAD` zero bytes follow the last newline.
+        starts: int64[n], where each body begins in `data`; rising.
+        lengths: int64[n], bytes of each body without its newline.
+    """
+
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @property
+    def lines(self) -> NDArray[np.uint8]:
+        """The bodies and their newlines, without the room behind."""
+        return self.data[: self.data.size - PAD]
+
+    def body(self, row: int) -> bytes:
+        """One body."""
+        start = int(self.starts[row])
+        return self.data[start : start + int(self.lengths[row])].tobytes()
+
+    def select(self, rows: NDArray[np.int64]) -> Bodies:
+        """The bodies of some rows, in the order given, gathered anew."""
+        if rows.size == self.starts.size:
+            return self
+        return gather(self.data, self.starts[rows], self.lengths[rows])
+
+    def count(self, byte: int) -> NDArray[np.int64]:
+        """How often a byte other than newline stands in each body, int64[n]."""
+        return self.sum(self.data == byte)
+
+    def sum(self, marks: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many bytes of each body are marked, int64[n].
+
+        Args:
+            marks: bool, as long as `data`; False on newlines and behind them.
+        """
+        found = np.flatnonzero(marks)
+        line = np.searchsorted(self.starts, found, side="right") - 1
+        return np.bincount(line, minlength=self.starts.size).astype(np.int64)
+
+
+def gather(
+    buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> Bodies:
+    """Copies bodies out of a buffer.
+
+    Args:
+        buffer: uint8; only read.
+        starts: int64[n], where the bodies begin, in any order; they may overlap.
+        lengths: int64[n], their bytes.
+
+    Raises:
+        UsageError: the arrays differ in length, or a body lies outside the buffer.
+    """
+    count = starts.size
+    if lengths.size != count:
+        raise UsageError(f"{count} starts but {lengths.size} lengths", "Give one length per start")
+    if not count:
+        return Bodies(np.zeros(PAD, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    ends = starts + lengths
+    low, high = int(starts.min()), int(ends.max())
+    if low < 0 or high > buffer.size or int(lengths.min()) < 0:
+        raise UsageError(
+            f"a body lies outside the buffer of {buffer.size} bytes",
+            "Check starts and lengths",
+        )
+    size = high - low
+    pool = np.zeros(size + 1 + PAD, np.uint8)
+    pool[:size] = buffer[low:high]
+    pool[size] = ord("\n")
+    # Every second piece is a body, every other one the bytes up to the next body.
+    borders = np.empty(2 * count + 3, np.int64)
+    borders[0 : 2 * count : 2] = starts - low
+    borders[1 : 2 * count : 2] = ends - low
+    borders[2 * count :] = size, size + 1, size + 1 + PAD
+    index = np.empty(2 * count + 1, np.int32)
+    index[0 : 2 * count : 2] = np.arange(0, 2 * count, 2, dtype=np.int32)
+    index[1 : 2 * count : 2] = 2 * count
+    index[2 * count] = 2 * count + 1
+    data, offsets = taken(pool, borders, index)
+    return Bodies(data, offsets[0 : 2 * count : 2].copy(), lengths.astype(np.int64))

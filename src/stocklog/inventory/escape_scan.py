@@ -1,0 +1,73 @@
+"""Backslash escapes in JSON bodies, found for all bodies at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from stocklog.inventory.bodies import Bodies
+
+__all__ = ["Escapes", "scan_escapes"]
+
+
+@dataclass(frozen=True)
+class Escapes:
+    """What a body's escapes stand for, as far as it matters for proving a row.
+
+    Attributes:
+        quotes: int64[n], escaped quotes that stand in the bytes (`\\"`).
+        colons: int64[n], colons written as `\\u003a`, which do not stand in the bytes.
+        odd: bool[n], an escape names half of a surrogate pair alone.
+    """
+
+    quotes: NDArray[np.int64]
+    colons: NDArray[np.int64]
+    odd: NDArray[np.bool_]
+
+
+def scan_escapes(bodies: Bodies) -> Escapes:
+    """Looks at every backslash of some bodies."""
+    data, count = bodies.data, bodies.starts.size
+    begin = _escape_starts(np.flatnonzero(bodies.lines == ord("\\")))
+    row = np.searchsorted(bodies.starts, begin, side="right") - 1
+    after = data[begin + 1]
+    quotes = np.bincount(row[after == ord('"')], minlength=count)
+    unicode = after == ord("u")
+    colons = np.zeros(count, np.int64)
+    odd = np.zeros(count, np.bool_)
+    if unicode.any():
+        place, row = begin[unicode], row[unicode]
+        code = _code(data, place + 2)
+        colons = np.bincount(row[code == ord(":")], minlength=count)
+        high, low = (code & 0xFC00) == 0xD800, (code & 0xFC00) == 0xDC00
+        adjacent = place[1:] == place[:-1] + 6
+        paired = np.zeros(place.size + 1, np.bool_)  # [i]: escapes i - 1 and i are one pair
+        paired[1:-1] = adjacent & high[:-1] & low[1:]
+        alone = (high & ~paired[1:]) | (low & ~paired[:-1])
+        odd[row[alone]] = True
+    return Escapes(quotes.astype(np.int64), colons.astype(np.int64), odd)
+
+
+def _escape_starts(backslashes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those backslashes that begin an escape: every second one of a run, from its first."""
+    new_run = np.ones(backslashes.size, np.bool_)
+    new_run[1:] = backslashes[1:] != backslashes[:-1] + 1
+    number = np.arange(backslashes.size)
+    first = np.maximum.accumulate(np.where(new_run, number, 0))
+    starts: NDArray[np.int64] = backslashes[(number - first) % 2 == 0]
+    return starts
+
+
+def _code(data: NDArray[np.uint8], place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number that four hexadecimal digits stand for; senseless for other bytes."""
+    code = np.zeros(place.size, np.int64)
+    for offset in range(4):
+        char = data[place + offset].astype(np.int64)
+        digit = np.where(char >= ord("A"), (char | 0x20) - ord("a") + 10, char - ord("0"))
+        code = code * 16 + digit
+    return code
