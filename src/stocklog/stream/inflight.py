@@ -79,9 +79,11 @@ class InFlight:
         return struck
 
     def _strike(self, frame: SentFrame, ids: npt.NDArray[np.uint64]) -> int:
+        if not frame.left:
+            return 0  # it only waits for an older frame
         count = len(frame.ids)
         if frame.answered is None:
-            if len(ids) == count and ids[0] == frame.ids[0]:
+            if len(ids) == count and bool((ids == frame.ids).all()):
                 return self._strike_all(frame)
             frame.answered = np.zeros(count, np.bool_)
         places = np.searchsorted(frame.ids, ids)

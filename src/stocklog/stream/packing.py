@@ -36,6 +36,12 @@ class Packer:
         self.number = number
         self._options = options
         self._room = (frame_max or _NO_LIMIT) - (frames.PUBLISH_HEADER_SIZE - 4)
+        # A frame is sent whole, so what may be unconfirmed bounds it too; borders of
+        # sub-batches never depend on it.
+        self._most_bytes = min(
+            self._room, max(1, options.max_unconfirmed_bytes - frames.PUBLISH_HEADER_SIZE)
+        )
+        self._most_entries = options.max_unconfirmed_entries
         self._codec = compression.get_codec(options.codec)
         self._pending: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]] = []
         self._pending_count = 0
@@ -77,10 +83,9 @@ class Packer:
         self.number += len(starts) - 1
         amqp.write_publishing_ids(data, starts, first)
         view, begin, last = memoryview(data.data), 0, len(starts) - 1
-        most = self._options.max_unconfirmed_entries
         while begin < last:
-            end = int(np.searchsorted(starts, starts[begin] + self._room, "right")) - 1
-            end = min(max(end, begin + 1), last, begin + most)
+            end = int(np.searchsorted(starts, starts[begin] + self._most_bytes, "right")) - 1
+            end = min(max(end, begin + 1), last, begin + self._most_entries)
             size = int(starts[end] - starts[begin])
             head = frames.publish_header(0, end - begin, size)
             yield SentFrame(
@@ -173,7 +178,8 @@ class Packer:
         together: list[_Entry] = []
         size = 0
         for entry in entries:
-            if together and size + entry.size > self._room:
+            full = size + entry.size > self._most_bytes or len(together) == self._most_entries
+            if together and full:
                 yield _frame(together, size)
                 together, size = [], 0
             together.append(entry)
