@@ -23,7 +23,8 @@ __all__ = ["Described", "Symbol", "Undecoded", "View", "read_value", "skip_value
 View: TypeAlias = "bytes | memoryview"
 
 _MAX_DEPTH = 32
-_MAX_EMPTY_ITEMS = 1 << 16
+# Items without data cost no bytes but memory: this many are no more than a list would cost.
+_MAX_EMPTY_ITEMS = 64
 _U32 = struct.Struct(">I")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WIDTHS = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
@@ -189,7 +190,6 @@ def _read_array(view: View, at: int, stop: int, count: int, depth: int) -> list[
         code, at = _constructor(view, at, stop, depth + 1)
         if code == 0:
             raise ProtocolError("an array's items are described twice")
-    # Items without data take no bytes, so their number has no bound of its own.
     if count > (_MAX_EMPTY_ITEMS if code >> 4 == 4 else stop - at):
         raise ProtocolError(f"an array says it has {count} items in {stop - at} bytes")
     values = []

@@ -10,10 +10,11 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from reprlib import repr as short
 from typing import Any
 
 from stocklog.errors import ProtocolError, UsageError
-from stocklog.protocol.amqp_types import Described, Symbol, Undecoded, View, read_value, skip_value
+from stocklog.protocol.amqp_types import Symbol, View, read_value, skip_value
 
 __all__ = [
     "AMQP_SEQUENCE",
@@ -221,11 +222,10 @@ def _section_code(message: View, at: int, end: int) -> tuple[int, int]:
     if message[at] != 0 or at + 2 >= end:
         raise ProtocolError(f"byte {at} is not the beginning of a section")
     descriptor, behind = read_value(message, at + 1, end, 1)
-    if isinstance(descriptor, Symbol):
-        descriptor = _SYMBOLS.get(descriptor, descriptor)
-    if isinstance(descriptor, (list, dict, Described, Undecoded)) or descriptor not in _NAMES:
-        raise ProtocolError(f"byte {at} begins a section of the unknown kind {descriptor!r}")
-    return int(descriptor), behind
+    code = _SYMBOLS.get(descriptor) if isinstance(descriptor, Symbol) else descriptor
+    if type(code) is not int or code not in _NAMES:
+        raise ProtocolError(f"byte {at} begins a section of the unknown kind {short(descriptor)}")
+    return code, behind
 
 
 _SYMBOLS = {
@@ -276,8 +276,8 @@ def encode_message(
         pairs = []
         for key, value in application_properties.items():
             if not isinstance(key, str):
-                raise UsageError(f"the application property {key!r} has a name that is not text")
-            pairs += [_sized(0xA1, key.encode()), _encode_value(key, value)]
+                raise UsageError(f"the name of application property {short(key)} is not text")
+            pairs += [_sized(0xA1, _utf8(key, key)), _encode_value(key, value)]
         parts.append(b"\x00\x53\x74" + _compound(0xC1, pairs))
     parts.append(b"\x00\x53\x75" + _sized(0xA0, bytes(body)))
     return b"".join(parts)
@@ -298,7 +298,7 @@ def _encode_property(name: str, value: Any) -> bytes:
     if value is None:
         return b"\x40"
     if name in _TEXTS and isinstance(value, str):
-        return _sized(0xA1, value.encode())
+        return _sized(0xA1, _utf8(name, value))
     if name in ("content_type", "content_encoding") and isinstance(value, str) and value.isascii():
         return _sized(0xA3, value.encode())
     if name == "user_id" and isinstance(value, bytes):
@@ -307,7 +307,7 @@ def _encode_property(name: str, value: Any) -> bytes:
         return _encode_value(name, value)
     if name == "group_sequence" and type(value) is int and 0 <= value < 1 << 32:
         return b"\x70" + value.to_bytes(4)
-    raise UsageError(f"the property {name} cannot be {value!r}")
+    raise UsageError(f"the property {name} cannot be {short(value)}")
 
 
 def _encode_value(name: str, value: Any) -> bytes:
@@ -320,15 +320,24 @@ def _encode_value(name: str, value: Any) -> bytes:
     if isinstance(value, float):
         return b"\x82" + struct.pack(">d", value)
     if isinstance(value, str) and not isinstance(value, Symbol):
-        return _sized(0xA1, value.encode())
+        return _sized(0xA1, _utf8(name, value))
     if isinstance(value, (bytes, bytearray)):
         return _sized(0xA0, bytes(value))
     if isinstance(value, datetime) and value.tzinfo is not None:
         return b"\x83" + ((value - _EPOCH) // timedelta(milliseconds=1)).to_bytes(8, signed=True)
     raise UsageError(
-        f"the property {name} cannot be {value!r}",
+        f"the property {name} cannot be {short(value)}",
         "Values are str, bool, int of 64 bits, float, bytes, datetime with a time zone, or None",
     )
+
+
+def _utf8(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"the property {name!r} is not text that UTF-8 can hold: {error}"
+        ) from error
 
 
 def _sized(code: int, data: bytes) -> bytes:
