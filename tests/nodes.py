@@ -123,7 +123,7 @@ class Nodes:
 
 def brokers_under(base: Path) -> list[Path]:
     """Every private folder under `base`, known by its lock."""
-    return sorted({path.parent for path in base.rglob("lock") if path.is_file()})
+    return sorted({path.parent for path in base.rglob("stocklog.lock") if path.is_file()})
 
 
 def clean(base: Path) -> int:

@@ -33,7 +33,8 @@ LOCK_TIMEOUT = 300.0
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _ALPHABET = string.ascii_letters + string.digits
-_OURS = {"lock", "settings.json", "settings.copy.json", "state.json", "home", "epmd.log"}
+_LOCK = "stocklog.lock"
+_OURS = {"settings.json", "settings.copy.json", "state.json", "home", "epmd.log"}
 # The longest name below the folder that RabbitMQ was seen to make takes about 500 bytes
 # (a stream's folder plus a segment's file); Linux ends at 4,096, macOS at 1,024.
 _LONGEST_PATH = 500
@@ -59,7 +60,7 @@ class Folder:
         self._settings = self.path / "settings.json"
         self._copy = self.path / "settings.copy.json"
         self._state = self.path / "state.json"
-        self._lock = self.path / "lock"
+        self._lock = self.path / _LOCK
 
     def node(self, index: int) -> Path:
         """The folder of node `index`, from 1."""
@@ -76,7 +77,7 @@ class Folder:
         """
         if len(os.fsencode(self.path)) > _LONGEST_PATH:
             raise UsageError(
-                f"The folder's path is longer than {_LONGEST_PATH} bytes: {self.path}",
+                f"The folder's path is longer than {_LONGEST_PATH} bytes",
                 "RabbitMQ adds long names of its own; choose a shorter one with --dir",
             )
         if any(ord(character) < 32 or character in '"\\' for character in str(self.path)):
@@ -104,7 +105,7 @@ class Folder:
 
     def is_ours(self) -> bool:
         """Whether stocklog has made this folder."""
-        return any(entry.name in _OURS for entry in self.path.iterdir())
+        return self._lock.is_file()
 
     @contextlib.contextmanager
     def explained(self, but: type[OSError] | None = None) -> Iterator[None]:
@@ -248,7 +249,7 @@ class Folder:
             )
         with self.explained():
             for entry in sorted(self.path.iterdir()):
-                if entry.name == "lock":
+                if entry.name == _LOCK:
                     continue
                 if entry.is_dir() and (entry.name == "home" or _is_node(entry)):
                     shutil.rmtree(entry)

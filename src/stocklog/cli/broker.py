@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,7 @@ def _silent(_: str) -> None:
 
 
 def _same_folder(place: Path | None) -> str:
-    return f" --dir {place}" if place else ""
+    return f" --dir {shlex.quote(str(place))}" if place else ""
 
 
 def _numbers(nodes: Any) -> str:
