@@ -23,7 +23,7 @@ class Job:
     """What a worker does.
 
     Attributes:
-        peer: "stocklog", "rstream", "pika" or "wire".
+        peer: "stocklog", "rstream", "pika", "wire", or "live" (ours at a set pace).
         verb: "publish" or "read".
         uri: the broker's stream URI, password included.
         stream: the stream, or the classic queue for pika.

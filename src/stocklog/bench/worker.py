@@ -14,6 +14,7 @@ _PEERS = {
     "rstream": "stocklog.bench.peers.rstream_peer",
     "pika": "stocklog.bench.peers.pika_peer",
     "wire": "stocklog.bench.peers.wire_peer",
+    "live": "stocklog.bench.peers.live_peer",
 }
 
 
