@@ -26,7 +26,7 @@ from stocklog.inventory.simulate.timeline import Timeline
 
 __all__ = ["BLOCK", "Block", "Blocks", "make_codes"]
 
-BLOCK = 10_000
+BLOCK = 20_000
 """Updates that are drawn together."""
 
 Int32s = npt.NDArray[np.int32]

@@ -28,7 +28,7 @@ __all__ = [
 UNLISTED = 1_000
 """SKUs that no list has."""
 
-REPEAT_WORDS = 10
+REPEAT_WORDS = 20
 """Random words that `arrival_order` needs."""
 
 _RUN = 5
@@ -43,7 +43,7 @@ _LATE_BY_HOURS = 33  # of 65,536 documents: 0.05 %
 _LATE_BY_MINUTES = 655  # of 65,536: 1 %
 _UNLISTED_OF_20_BITS = 1_049  # of 1,048,576: 0.1 %
 
-_FIRST_SWEEP = 3
+_FIRST_SWEEP = 1
 _SWEEP_SHARE = 50
 
 
@@ -101,14 +101,14 @@ def unlisted_rows(words: Int64s) -> Int64s:
 
 
 def arrival_order(rows: int, words: Int64s) -> Int64s:
-    """Put repeated deliveries between the rows of a block: ten times the last five again.
+    """Put repeated deliveries between the rows of a block: twenty times the last five again.
 
     Args:
         rows: rows of the block without repetitions, more than 5.
-        words: int64[10], random.
+        words: int64[20], random.
 
     Returns:
-        int64[rows + 50], the row that arrives at each place; a repetition comes after its
+        int64[rows + 100], the row that arrives at each place; a repetition comes after its
         first delivery, at most 2,000 rows later.
     """
     first = (words & 0xFFFFFFFF) % (rows - _RUN)

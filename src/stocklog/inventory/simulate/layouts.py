@@ -1,6 +1,6 @@
 """Layouts: where the documents of a block lie, and everything that follows from that alone.
 
-A block is 10,000 updates made together. It is a row of documents (a receipt of a
+A block is 20,000 updates made together. It is a row of documents (a receipt of a
 till, a delivery, a count sheet), each of one kind, one source, one location and
 one moment. The number of updates of each kind in a block is fixed, so the mix is
 exact in every block, and so are the documents of each kind; only their order

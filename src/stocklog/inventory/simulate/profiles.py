@@ -140,7 +140,7 @@ MARKETPLACE = Profile(
     location_style="fc",
     updates_per_minute=60_000,
     day_curve=_ALWAYS_OPEN,
-    receipt_scale=8,
+    receipt_scale=6,
     sweep_skus=20_000,
     kinds=(
         Kind("adjustment", "sale", 520, "line", -1, "api", 0, _SMALL_BASKET),

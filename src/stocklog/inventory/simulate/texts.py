@@ -15,6 +15,8 @@ Bytes = npt.NDArray[np.uint8]
 _BASE32 = np.frombuffer(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", np.uint8)
 """Crockford's alphabet: no I, L, O or U that could be taken for another sign."""
 
+_BASE32_PAIRS = np.stack([np.tile(_BASE32, 32), np.repeat(_BASE32, 32)], axis=1).view(np.uint16)
+
 # Popularity ranks are scattered over the numbers, so that the best sellers are not the first
 # SKUs of the list. The factors are primes that divide no profile's number of SKUs.
 _SCATTER = 7_919
@@ -95,11 +97,13 @@ def _catalogue_style(numbers: Int64s) -> Bytes:
     # An odd factor modulo a power of two maps every number to a different one.
     mask = np.uint64((1 << 40) - 1)
     mixed = (numbers.astype(np.uint64) * np.uint64(_SCATTER_40_BITS)) & mask
-    out = np.empty((len(numbers), 10), np.uint8)
-    out[:, :2] = np.frombuffer(b"B0", np.uint8)
-    for place in range(8):
-        out[:, 2 + place] = _BASE32[(mixed >> np.uint64(5 * place)) & np.uint64(31)]
-    return out
+    # Two letters at a time: 10 bits pick a pair.
+    out = np.empty((len(numbers), 5), np.uint16)
+    out[:, 0] = np.frombuffer(b"B0", np.uint16)[0]
+    for place in range(4):
+        pair = (mixed >> np.uint64(10 * place)).astype(np.int64) & 1023
+        out[:, 1 + place] = _BASE32_PAIRS.take(pair)
+    return out.view(np.uint8)
 
 
 _SKU_STYLES = {
