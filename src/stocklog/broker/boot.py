@@ -129,6 +129,7 @@ class Boot:
                     self.folder, self.install, state.epmd_port, index, node
                 ),
                 log=self.folder.node(index) / "start.log",
+                place=self.folder.node(index).name,
             )
             state.nodes[index - 1] = Node(node.name, node.ports, processes.describe(pid))
             self.save(state)

@@ -89,6 +89,8 @@ class Folder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_is_ours()
             self.path.chmod(0o700)
+            # First of all, so that a folder is known as ours however early we are killed.
+            os.close(os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600))
             self.home.mkdir(mode=0o700, exist_ok=True)
 
     def _check_is_ours(self) -> None:

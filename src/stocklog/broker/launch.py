@@ -33,11 +33,18 @@ _ENTER = (
 )
 
 
-def command(install: Installation, folder: Folder, words: list[str]) -> list[str]:
-    """The command line that runs `words` inside the installation."""
+def command(install: Installation, folder: Folder, words: list[str], place: str = ".") -> list[str]:
+    """The command line that runs `words` inside the installation.
+
+    Args:
+        install: what to run.
+        folder: the broker's folder.
+        words: the program, as seen inside the installation, and its arguments.
+        place: the working directory inside a tree, below the private folder.
+    """
     if install.root is None:
         return words
-    entered = ["/bin/sh", "-c", f'cd {INSIDE} && exec "$@"', "sh", *words]
+    entered = ["/bin/sh", "-c", f'cd {INSIDE}/{place} && exec "$@"', "sh", *words]
     enter = ["/bin/sh", "-euc", _ENTER, "sh", str(install.root), str(folder.path), *entered]
     return [_tool("unshare"), "--mount", "--propagation", "private", "--", *enter]
 
@@ -49,8 +56,18 @@ def start(
     *,
     environment: dict[str, str],
     log: Path,
+    place: str = ".",
 ) -> int:
     """Starts `words` in a session of its own, its output in `log` (begun anew).
+
+    Args:
+        install: what to run.
+        folder: the broker's folder.
+        words: the program, as seen inside the installation, and its arguments.
+        environment: the whole environment.
+        log: where its output goes.
+        place: the working directory, below the private folder. RabbitMQ drops a file there
+            now and then (Mnesia, while a node joins a cluster).
 
     Returns:
         The number of its process.
@@ -58,14 +75,15 @@ def start(
     Raises:
         BrokerStartError: it cannot be started.
     """
-    detached = ["/bin/sh", "-c", _DETACH, "sh", str(log), *command(install, folder, words)]
+    program = command(install, folder, words, place)
+    detached = ["/bin/sh", "-c", _DETACH, "sh", str(log), *program]
     try:
         done = subprocess.run(  # noqa: S603
             detached,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            cwd=folder.path,
+            cwd=folder.path / place,
             env=environment,
             start_new_session=True,
             check=False,
