@@ -230,7 +230,7 @@ class _Load:
                     if self.publisher is not None:
                         self.publisher.send(block.data, block.starts)
                 if self.publisher is not None and batch.total_bytes is None and not self._plan.name:
-                    self.publisher.flush()  # a pipe's lines go out as they come
+                    self.publisher.push()  # a pipe's lines go out as they come
                 self._on_tick(self._tick(batch))
             result.complete = not self._stop.is_set()
         self._bytes_before += self._sizes.get(file, 0)
@@ -276,7 +276,7 @@ def _opened(file: Path, options: FeedOptions) -> Feed:
         return open_feed(file, options)
     # Unbuffered, and not through sys.stdin: a thread that waits for a line in there would
     # hold its lock when the process ends, which Python takes for a fatal error.
-    return open_feed(open(0, "rb", buffering=0, closefd=False), options)
+    return open_feed("-", options, stream=open(0, "rb", buffering=0, closefd=False))
 
 
 def _sizes(files: Sequence[Path]) -> dict[Path, int]:

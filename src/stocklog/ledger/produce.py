@@ -147,7 +147,7 @@ def produce(
                 publisher.send(block.data, block.starts)
                 summary.bytes += len(block.data) - len(publisher.lead) * (len(block.starts) - 1)
                 if plan.rate is not None and plan.name is None:
-                    publisher.flush()  # or the rest of a sub-batch would wait for the next step
+                    publisher.push()  # or the rest of a sub-batch would wait for the next step
                 on_tick(_tick(publisher, left))
             drain(publisher, stop)
         finally:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -14,6 +15,8 @@ from stocklog.inventory import codec
 from stocklog.inventory.update import Update, to_frame, validate
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from stocklog.stream import Publisher, StreamClient
 
 __all__ = ["BLOCK_ROWS", "LINGER", "Producer", "slices"]
@@ -137,8 +140,7 @@ class Producer:
     def _send_rows(self) -> None:
         if self._rows and self._publisher is not None:
             rows, self._rows = self._rows, []
-            encoded = codec.encode(to_frame(rows), self._publisher.lead)
-            self._publisher.send(encoded.data, encoded.starts)
+            self._publisher.send(*_row_bodies(rows, self._publisher.lead))
             self._leave_partial()
 
     def _leave_partial(self) -> None:
@@ -236,7 +238,7 @@ class Producer:
                     self._send_rows()
                     if self._partial and self._publisher is not None:
                         self._partial = False
-                        self._publisher.flush()
+                        self._publisher.push()
                 except StocklogError as error:  # raised to the user at the next call
                     self._error = error
                     return
@@ -248,6 +250,21 @@ class Producer:
             threading.Event().wait(self._linger)
         finally:
             self._lock.acquire()
+
+
+def _row_bodies(
+    rows: list[Update], lead: bytes
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Bodies of single updates in the shape of an encoded batch.
+
+    They are objects already, so each is encoded as one: columns would cost more to build.
+    """
+    bodies = [codec.encode_row(row) for row in rows]
+    sizes = np.fromiter(map(len, bodies), np.int64, len(bodies)) + len(lead)
+    starts = np.zeros(len(bodies) + 1, np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    # A bytearray, because the publisher writes into the leads.
+    return np.frombuffer(bytearray(lead + lead.join(bodies)), np.uint8), starts
 
 
 def slices(frame: pl.DataFrame, rows: int = BLOCK_ROWS) -> Iterator[pl.DataFrame]:
