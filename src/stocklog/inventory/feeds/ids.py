@@ -71,10 +71,7 @@ class DigestIds:
 
     def make(self, row_numbers: npt.NDArray[np.int64]) -> pl.Series:
         """Return the ids of rows; the same row of the same content always has the same id."""
-        numbers = pl.Series("update_id", row_numbers).to_frame()
-        return numbers.select(
-            pl.concat_str(pl.lit(self._prefix), pl.col("update_id")).alias("update_id")
-        ).to_series()
+        return self._prefix + pl.Series("update_id", row_numbers).cast(pl.String)
 
 
 class UuidIds:

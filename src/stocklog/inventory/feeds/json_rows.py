@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from stocklog.inventory.feeds.plan import NOT_KEPT
-from stocklog.inventory.fields import FIELDS, INTEGERS, problems
+from stocklog.inventory.fields import FIELDS, INTEGERS, MAX_INT64, MIN_INT64, problems
 
 __all__ = ["JsonRow", "read_row"]
 
@@ -74,7 +74,7 @@ def _row(
         if value is None:
             continue
         if name in taken:
-            if type(value) is not (int if name in INTEGERS else str):
+            if not _fits(name, value):
                 wrong[name] = value
                 continue
             row.values[name] = _text(value, raw) if name in as_text else value
@@ -84,6 +84,13 @@ def _row(
         row.values["extra"] = (b"{" + b",".join(unknown) + b"}").decode()
     row.problem = _problem(wrong)
     return row
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a value has its field's JSON type; its rules are judged with all other rows'."""
+    if name in INTEGERS:
+        return type(value) is int and MIN_INT64 <= value <= MAX_INT64
+    return isinstance(value, str)
 
 
 def _text(value: object, raw: msgspec.Raw) -> str:

@@ -7,7 +7,7 @@ holds known members alone, once each, texts in quotes. Anything else is read lin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -26,9 +26,9 @@ __all__ = ["JsonRows"]
 
 # One odd line sends its piece down the slow way, so pieces are smaller than blocks.
 PIECE = 256 << 10
-# Where one of these occurs a line goes the slow way: escapes, arrays, a blank before a colon.
-# Without them a quote begins or ends a text, and the pair `":` ends a key, always.
-DOUBTS = (b"\\", b"[", b'" ', b'"\t', b'"\r')
+# A line with an escape or an array goes the slow way. Without them a quote begins or ends a text,
+# and a colon that is not inside a text ends a key, always.
+DOUBTS = (b"\\", b"[")
 # Members that may stand in any line of what `consume --format jsonl` wrote; they are not kept.
 _BESIDE: dict[str, pl.DataType] = {"offset": pl.Int64(), "recorded_at": pl.String()}
 _QUICK_SCHEMA: dict[str, pl.DataType] = {
@@ -36,6 +36,7 @@ _QUICK_SCHEMA: dict[str, pl.DataType] = {
     **_BESIDE,
 }
 _TEXTS = [name for name, dtype in _QUICK_SCHEMA.items() if dtype == pl.String]
+_TIMES = ("occurred_at", "recorded_at")
 
 
 class JsonRows:
@@ -126,9 +127,17 @@ class JsonRows:
         absent = frame.null_count().row(0, named=True)
         members = sum(frame.height - nulls for nulls in absent.values())
         texts = sum(frame.height - absent[name] for name in _TEXTS)
-        # Every member ends its key by `":`, so more of them are unknown, repeated, null or nested
-        # members; and every text has two quotes, so fewer are numbers where text must stand.
-        if piece.count(b'":') != members or piece.count(b'"') != 2 * (members + texts):
+        # Every member has a colon, so more of them are unknown, repeated, null or nested members;
+        # and every text has two quotes, so fewer are numbers where text must stand.
+        # One brace a line: no value is an object, whose text would hold colons and quotes of its own.
+        view = np.frombuffer(piece, np.uint8)
+        if np.count_nonzero(view == ord("{")) != frame.height:
+            return None
+        if np.count_nonzero(view == ord('"')) != 2 * (members + texts):
+            return None
+        colons = int(np.count_nonzero(view == ord(":"))) - members
+        # Other texts than times seldom have any; only then those are counted too.
+        if colons != _colons_inside(frame, _TIMES) and colons != _colons_inside(frame, _TEXTS):
             return None
         extra = pl.lit(None, dtype=pl.String).alias("extra")
         return frame.select(*self._taken_in_order(), extra)
@@ -185,6 +194,12 @@ class JsonRows:
         reject = Reject(self._file, block.first_line, TOO_LONG, text)
         empty = pl.DataFrame(schema=self._schema)
         return RawRows(empty, nothing, nothing, lambda _: [], [reject], {}, self._source.position)
+
+
+def _colons_inside(frame: pl.DataFrame, texts: Sequence[str]) -> int:
+    """Count the colons inside of some of a frame's texts."""
+    counts = frame.select(pl.col(*texts).str.count_matches(":", literal=True).sum())
+    return sum(counts.row(0))
 
 
 def _mark(block: Block, doubt: bytes, slow: np.ndarray) -> None:

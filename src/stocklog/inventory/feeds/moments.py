@@ -58,8 +58,11 @@ def from_text(column: pl.Series, zone: str | None) -> Moments:
             time that its clocks skipped is refused; of one that they show twice the first is taken
             (summer time).
     """
-    present = column.is_not_null().to_numpy()
     micros, good = timestamps.parse_column(column)
+    if good.all():
+        values = pl.Series(column.name, micros).cast(pl.Datetime("us", "UTC"))
+        return Moments(values, None, naive=0, zoned=len(column))
+    present = column.is_not_null().to_numpy()
     naive = np.zeros(len(column), np.bool_)
     reasons: list[tuple[pl.Series, pl.Series]] = []
     # Two more tries, each on what the one before left over: databases write a blank for the T and

@@ -86,10 +86,9 @@ def find_odd_lines(block: Block, *, quotes: bool = True) -> OddLines:
         odd |= (counts & 1) == 1
     if b"\0" in block.data:
         odd |= np.logical_or.reduceat(view == 0, starts)
-    returns = block.data.count(b"\r") if quotes else 0
-    if returns:
+    if quotes and b"\r" in block.data:
         ordinary = (fed & (before == 13) & (lengths >= 2)) | (~fed & (last == 13))
-        if returns != int(np.count_nonzero(ordinary)):
+        if block.data.count(b"\r") != int(np.count_nonzero(ordinary)):
             odd |= np.add.reduceat(view == 13, starts, dtype=np.int64) > ordinary
     unreadable = _unreadable_lines(block)
     odd[list(unreadable)] = True

@@ -41,9 +41,9 @@ def from_text(
         None if nothing was refused.
     """
     values = column.cast(pl.Int64, strict=False)
-    failed = values.is_null() & column.is_not_null()
-    if not failed.any():
+    if values.null_count() == column.null_count():
         return values, None
+    failed = values.is_null() & column.is_not_null()
     rows = failed.arg_true()
     texts = column.gather(rows).str.strip_chars(" \t").alias("text")
     mark = "," if decimal_comma else "."
@@ -139,8 +139,8 @@ def _judge(
     column: pl.Series, values: pl.Series, reason: pl.Expr
 ) -> tuple[pl.Series, pl.Series | None]:
     values = values.rename(column.name)
-    failed = values.is_null() & column.is_not_null()
-    if not failed.any():
+    if values.null_count() == column.null_count():
         return values, None
+    failed = values.is_null() & column.is_not_null()
     frame = column.to_frame().with_columns(failed.alias("failed"))
     return values, frame.select(pl.when("failed").then(reason)).to_series()
