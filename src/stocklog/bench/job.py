@@ -23,7 +23,8 @@ class Job:
     """What a worker does.
 
     Attributes:
-        peer: "stocklog", "rstream", "pika", "wire", or "live" (ours at a set pace).
+        peer: "stocklog", "rstream", "pika", "wire", "live" and "pika_live" (at a
+            set pace), or "bodies".
         verb: "publish" or "read".
         uri: the broker's stream URI, password included.
         stream: the stream, or the classic queue for pika.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Bench:
         count: updates of our own runs; slower contenders take a part of it.
         rounds: counted rounds.
         say: gets a line about what is being done.
+        node_pid: the broker's process, if it runs here, to watch its memory.
     """
 
     client: StreamClient
@@ -36,13 +37,13 @@ class Bench:
     folder: Path | None
     count: int
     rounds: int
-    say: object = None
+    say: Callable[[str], None] = lambda text: None
+    node_pid: int | None = None
     _made: list[str] = field(default_factory=list)
 
     def tell(self, text: str) -> None:
         """Say what is being done."""
-        if callable(self.say):
-            self.say(text)
+        self.say(text)
 
     def new_stream(self, purpose: str) -> str:
         """Make a stream that nobody else has; retention far above what is written."""

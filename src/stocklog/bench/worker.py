@@ -15,6 +15,8 @@ _PEERS = {
     "pika": "stocklog.bench.peers.pika_peer",
     "wire": "stocklog.bench.peers.wire_peer",
     "live": "stocklog.bench.peers.live_peer",
+    "pika_live": "stocklog.bench.peers.pika_live_peer",
+    "bodies": "stocklog.bench.peers.bodies_peer",
 }
 
 

@@ -20,6 +20,7 @@ _COMMANDS = {
     "load": "stocklog.cli.load:load",
     "consume": "stocklog.cli.consume:consume",
     "stream": "stocklog.cli.stream:stream",
+    "bench": "stocklog.cli.bench:bench",
     "completion": "stocklog.cli.completion:completion",
 }
 
