@@ -13,7 +13,7 @@ from stocklog.broker.folder import Folder
 from stocklog.broker.install import Installation
 from stocklog.broker.model import Node, Settings, State
 from stocklog.broker.ready import await_cluster, await_publishers, handshake, streams_in
-from stocklog.broker.status import stream_uri
+from stocklog.broker.report import stream_uri
 from stocklog.errors import AuthenticationError, BrokerStartError, StreamError
 
 START_TIMEOUT = 120.0

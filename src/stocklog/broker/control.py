@@ -10,7 +10,7 @@ from stocklog.broker.config import node_environment
 from stocklog.broker.folder import Folder
 from stocklog.broker.install import Installation, find_installation
 from stocklog.broker.model import State
-from stocklog.broker.status import status_of
+from stocklog.broker.report import status_of
 from stocklog.errors import BrokerNotFoundError
 
 _PORTS = 10

@@ -1,4 +1,4 @@
-"""Starts a private broker, or finds it running; mends what an earlier one left behind."""
+"""`start`: boots a private broker, or finds it running; mends what an earlier one left behind."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from stocklog.broker import ports, processes
 from stocklog.broker.boot import RUNNING_TIMEOUT, START_TIMEOUT, Boot, PortTakenError
+from stocklog.broker.down import stop_everything
 from stocklog.broker.folder import Folder, new_settings
 from stocklog.broker.install import Installation, find_installation, release_of
 from stocklog.broker.model import NodeInfo, Settings, State
-from stocklog.broker.status import info_of
-from stocklog.broker.stop import stop_everything
+from stocklog.broker.report import info_of
 from stocklog.errors import BrokerStartError, StocklogError, UsageError
 
 MOST_NODES = 9
