@@ -39,7 +39,7 @@ class Bench:
     rounds: int
     say: Callable[[str], None] = lambda text: None
     node_pid: int | None = None
-    _made: list[str] = field(default_factory=list)
+    _made: list[str] = field(default_factory=list, init=False)
 
     def tell(self, text: str) -> None:
         """Say what is being done."""

@@ -133,9 +133,10 @@ def _run(
             uri=connection.client.uri.with_password(),
             amqp_port=_amqp_port(amqp_port, node),
             folder=None if node is None else Path(node.dir),
+            count=counts["count"],
+            rounds=counts["rounds"],
             say=report.note,
             node_pid=None if node is None else node.pid,
-            **counts,
         )
         try:
             measure(running, findings)
