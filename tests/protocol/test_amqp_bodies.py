@@ -180,7 +180,7 @@ short_shapes = shapes.filter(lambda message: len(message) < 500)
 
 
 @given(st.lists(short_shapes, max_size=12), st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_columns_and_single_rows_agree_on_changed_messages(messages, data):
     changed = []
     for message in messages:
@@ -196,7 +196,7 @@ def test_columns_and_single_rows_agree_on_changed_messages(messages, data):
 
 
 @given(st.lists(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(b"\0\x53".__add__))))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_columns_and_single_rows_agree_on_noise(messages):
     found, problems = located(messages)
     for row, message in enumerate(messages):

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stocklog.errors import UsageError
@@ -45,6 +45,7 @@ def test_lengths_and_ids_are_written_into_rows_rendered_behind_leads(plain):
 
 @pytest.mark.parametrize("plain", [False, True])
 @given(bodies=st.lists(st.binary(max_size=400), max_size=30), first=st.integers(0, 2**63))
+@settings(deadline=None)
 def test_any_bodies_are_framed_as_told_in_plain_python(plain, bodies, first):
     data, starts = amqp.frame_bodies(bodies, plain)
     if plain:

@@ -71,7 +71,7 @@ def reference_unpack(codec: int, packed: bytes, size: int) -> bytes:
 
 
 @given(st.lists(entries, min_size=1, max_size=5))
-@settings(max_examples=120)
+@settings(max_examples=120, deadline=None)
 def test_any_mix_of_entries_in_any_number_of_chunks_comes_out_whole(all_entries):
     pairs = []
     for number, one in enumerate(all_entries):
@@ -102,7 +102,7 @@ def decode_like_reference(data: bytes, n: int, records: int) -> None:
 
 
 @given(entries, st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_changed_bytes_are_judged_as_the_reference_judges_them(one, data):
     raw = bytearray(encode_data(one))
     for _ in range(data.draw(st.integers(1, 3)) if raw else 0):
@@ -111,7 +111,7 @@ def test_changed_bytes_are_judged_as_the_reference_judges_them(one, data):
 
 
 @given(entries, st.data())
-@settings(max_examples=120)
+@settings(max_examples=120, deadline=None)
 def test_cut_and_lengthened_data_are_judged_as_the_reference_judges_them(one, data):
     raw = encode_data(one)
     raw = raw[: data.draw(st.integers(0, len(raw)))] + data.draw(st.binary(max_size=12))
@@ -119,12 +119,13 @@ def test_cut_and_lengthened_data_are_judged_as_the_reference_judges_them(one, da
 
 
 @given(st.binary(max_size=200), st.integers(0, 20), st.integers(0, 40))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_noise_is_judged_as_the_reference_judges_it(noise, n, records):
     decode_like_reference(noise, n, records)
 
 
 @given(entries, st.integers(-2, 2), st.integers(-2, 2))
+@settings(deadline=None)
 def test_counts_other_than_the_headers_are_refused(one, more_entries, more_records):
     decode_like_reference(
         encode_data(one),
@@ -134,7 +135,7 @@ def test_counts_other_than_the_headers_are_refused(one, more_entries, more_recor
 
 
 @given(st.lists(entries, min_size=2, max_size=4), st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_one_broken_chunk_among_good_ones_is_named(all_entries, data):
     which = data.draw(st.integers(0, len(all_entries) - 1))
     pairs = []
@@ -245,6 +246,19 @@ def test_many_bombs_in_one_chunk_stop_at_the_chunks_cap():
     header = header_of(one * 100, 100, 100)
     refused_quickly(header, one * 100, 8, max_uncompressed=99 << 20)
     assert len(chunks.decode([(header, one * 100)])) == 100
+
+
+def test_a_sub_batch_beyond_its_own_cap_is_refused_and_the_cap_can_be_moved():
+    data = make_batch([bytes(1 << 20)], 4).encode()
+    header = header_of(data, 1, 1)
+    for read in (lambda **cap: chunks.decode([(header, data)], **cap), partial_last(header, data)):
+        with pytest.raises(ProtocolError, match="1048580 bytes, 1048576 are allowed"):
+            read(max_batch=1 << 20)
+        assert len(read(max_batch=2 << 20)) == 1
+
+
+def partial_last(header: chunks.ChunkHeader, data: bytes):
+    return lambda **cap: chunks.last_message(header, data, **cap)
 
 
 def test_messages_of_no_bytes_count_with_their_place_in_the_columns():

@@ -196,7 +196,7 @@ def test_a_codec_name_without_a_meaning_is_the_callers_fault():
 
 @pytest.mark.parametrize("codec", PACKING)
 @given(data=st.data())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_damage_gives_a_protocol_error_or_bytes_of_the_declared_size(codec, data):
     packed = bytearray(compress(codec, TEXT[:700]))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -210,7 +210,7 @@ def test_damage_gives_a_protocol_error_or_bytes_of_the_declared_size(codec, data
 
 @pytest.mark.parametrize("codec", PACKING)
 @given(noise=st.binary(max_size=300), size=st.integers(0, 2000))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_noise_gives_a_protocol_error_or_bytes_of_the_declared_size(codec, noise, size):
     try:
         payload = decompress(codec, noise, size)

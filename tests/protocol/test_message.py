@@ -141,7 +141,7 @@ def test_nesting_is_bounded(levels):
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_noise_is_a_value_or_a_protocol_error(noise):
     for step in (read_value, skip_value, lambda data, _, __: parse_message(data)):
         try:
@@ -151,6 +151,7 @@ def test_noise_is_a_value_or_a_protocol_error(noise):
 
 
 @given(st.binary(max_size=60))
+@settings(deadline=None)
 def test_noise_behind_the_start_of_a_section_is_a_message_or_a_protocol_error(noise):
     for code in range(0x70, 0x79):
         try:
@@ -191,7 +192,7 @@ properties = st.builds(
 
 
 @given(st.binary(min_size=1, max_size=400), st.none() | properties, st.dictionaries(texts, values))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_what_is_made_is_read_back(body, given_properties, application):
     message = encode_message(body, given_properties, application)
     found = parse_message(message)

@@ -21,7 +21,7 @@ import numpy as np
 from zlib_ng import zlib_ng
 
 from stocklog.errors import ProtocolError
-from stocklog.protocol.compression import BytesLike, as_view, decompress
+from stocklog.protocol.compression import MAX_UNCOMPRESSED, BytesLike, as_view, decompress
 from stocklog.protocol.entries import (
     BATCH_HEADER,
     I64,
@@ -172,6 +172,7 @@ def decode(
     chunks: Sequence[tuple[ChunkHeader, BytesLike]],
     *,
     max_uncompressed: int = MAX_CHUNK_UNCOMPRESSED,
+    max_batch: int = MAX_UNCOMPRESSED,
 ) -> MessageBlock:
     """Find every message of one or many chunks.
 
@@ -182,6 +183,7 @@ def decode(
         chunks: pairs of a header and the data behind it, in the order wanted.
         max_uncompressed: bytes that each chunk may take when unpacked, 32 for each
             message's place in the columns included.
+        max_batch: bytes that each sub-batch may unpack to.
 
     Returns:
         The messages of all chunks, one chunk behind the other.
@@ -196,25 +198,31 @@ def decode(
         if len(data) != header.data_length:
             raise _broken(header, f"{len(data)} bytes of data came, {header.data_length} are said")
     try:
-        return _decode(headers, _joined([data for _, data in chunks]), max_uncompressed)
+        buffer = _joined([data for _, data in chunks])
+        return _decode(headers, buffer, max_uncompressed, max_batch)
     except ProtocolError as error:
         if len(chunks) == 1:
             raise _broken(headers[0], error.what, error.remedy) from error
         # Which of them: each alone, as the join gave no fault a name.
         for one in chunks:
-            decode([one], max_uncompressed=max_uncompressed)
+            decode([one], max_uncompressed=max_uncompressed, max_batch=max_batch)
         raise
 
 
 def last_message(
-    header: ChunkHeader, data: BytesLike, *, max_uncompressed: int = MAX_CHUNK_UNCOMPRESSED
+    header: ChunkHeader,
+    data: BytesLike,
+    *,
+    max_uncompressed: int = MAX_CHUNK_UNCOMPRESSED,
+    max_batch: int = MAX_UNCOMPRESSED,
 ) -> MessageBlock:
     """Find the last message of a chunk, unpacking no entry but the last.
 
     Args:
         header: the chunk's header.
         data: the bytes behind it.
-        max_uncompressed: as in `decode`, for the last entry.
+        max_uncompressed: as in `decode`; what the chunk says of itself must keep to it.
+        max_batch: as in `decode`.
 
     Returns:
         A block of exactly one message.
@@ -236,7 +244,7 @@ def last_message(
             start = int(entries[-1]) + 4
             message = buffer[start : start + int(layout.entry_sizes[-1])]
         else:
-            payload, places = _unpack(buffer, layout, np.array([number], np.int64))
+            payload, places = _unpack(buffer, layout, np.array([number], np.int64), max_batch)
             start = int(places[-1]) + 4
             message = payload[start:]
     except ProtocolError as error:
@@ -269,13 +277,15 @@ class _Layout:
     batch_lengths: I64
 
 
-def _decode(headers: list[ChunkHeader], buffer: U8, max_uncompressed: int) -> MessageBlock:
+def _decode(
+    headers: list[ChunkHeader], buffer: U8, max_uncompressed: int, max_batch: int
+) -> MessageBlock:
     layout = _lay_out(headers, buffer, max_uncompressed)
     starts = layout.items.entries + 4
     lengths = layout.entry_sizes
     compressed = np.flatnonzero(layout.batch_codecs)
     if len(compressed):
-        payload, places = _unpack(buffer, layout, compressed)
+        payload, places = _unpack(buffer, layout, compressed, max_batch)
         sizes = read_u32(payload, places)
         if len(starts):
             before = np.concatenate(
@@ -380,14 +390,15 @@ def _check_counts(
         )
 
 
-def _unpack(buffer: U8, layout: _Layout, numbers: I64) -> tuple[U8, I64]:
+def _unpack(buffer: U8, layout: _Layout, numbers: I64, max_batch: int) -> tuple[U8, I64]:
     """Unpack some sub-batches, one behind the other, and find their records."""
     parts = []
     for number in numbers.tolist():
         start = int(layout.items.batches[number]) + BATCH_HEADER
         packed = buffer[start : start + int(layout.batch_lengths[number])]
         size = int(layout.batch_uncompressed[number])
-        parts.append(decompress(int(layout.batch_codecs[number]), packed, size))
+        codec = int(layout.batch_codecs[number])
+        parts.append(decompress(codec, packed, size, limit=max_batch))
     payload = _joined(parts)
     records = layout.batch_records[numbers]
     inner = find_items(payload, int(records.sum()))
