@@ -26,6 +26,7 @@ from stocklog.broker import NodeInfo
 from stocklog.protocol import chunk, codes, frames
 from stocklog.protocol.frames import Key, Offset
 from stocklog.stream import StreamClient, StreamURI, parse_offset
+from stocklog.stream.connection import Connection
 from stocklog.stream.subscriber import Subscriber
 
 RUNS = int(os.environ.get("STOCKLOG_LAST_RUNS", "20"))
@@ -72,8 +73,10 @@ def test_inside_a_chunk_beside_a_busy_producer(
         with BusyProducer(publisher, 1001) as producer:
             producer.before = 0  # this publisher's confirms count from 1
             for _ in range(RUNS):
+                # Connected before, so that the oracle's room is as small as it can be.
+                connection = open_connection(client.uri)
                 low = producer.confirmed
-                with client.subscriber(stream_name, "last") as reader:
+                with Subscriber(connection, stream_name, LAST) as reader:
                     high = producer.sent
                     check_last(low, high, read_numbers(reader, 300))
 
@@ -168,8 +171,8 @@ def test_among_tracking_chunks_beside_a_busy_producer(
             producer.before = 0
             for _ in range(RUNS):
                 connection = open_connection(client.uri)
-                low = producer.confirmed
                 tracker.store(3)
+                low = producer.confirmed
                 with Subscriber(connection, stream_name, LAST) as reader:
                     high = producer.sent
                     tracker.store(1)
@@ -193,9 +196,7 @@ def test_without_messages_nothing_and_then_all_new_ones(
             tracker.close()
 
 
-def test_on_a_stream_that_is_filled_while_attaching(
-    client: StreamClient, stream_name: str
-) -> None:
+def test_on_a_stream_that_is_filled_while_attaching(client: StreamClient, stream_name: str) -> None:
     for run in range(RUNS):
         with (
             fresh_stream(client, f"{stream_name}-{run}") as stream,
@@ -213,9 +214,8 @@ def test_on_a_stream_that_is_filled_while_attaching(
 # -- the oracle itself ----------------------------------------------------------------------
 
 
-def naive_numbers(client: StreamClient, stream: str) -> list[int]:
+def naive_numbers(connection: Connection, stream: str) -> list[int]:
     """What a reader gets that hands out all that the broker delivers for `last`."""
-    connection = open_connection(client.uri)
     got: list[int] = []
 
     class Handler:
@@ -250,13 +250,14 @@ def test_a_reader_that_hands_out_the_whole_chunk_fails_the_same_oracle(
         send_numbers(publisher, 1, 1000)
         publisher.flush(10)
         with pytest.raises(AssertionError, match="began with"):
-            check_last(1000, 1000, naive_numbers(client, stream_name))
+            check_last(1000, 1000, naive_numbers(open_connection(client.uri), stream_name))
         failures = 0
         with BusyProducer(publisher, 1001) as producer:
             producer.before = 0
             for _ in range(20):
+                connection = open_connection(client.uri)
                 low = producer.confirmed
-                received = naive_numbers(client, stream_name)
+                received = naive_numbers(connection, stream_name)
                 try:
                     check_last(low, producer.sent, received)
                 except AssertionError:
@@ -264,9 +265,7 @@ def test_a_reader_that_hands_out_the_whole_chunk_fails_the_same_oracle(
         assert failures > 0
 
 
-@pytest.mark.parametrize(
-    "received", [[], [4, 5], [8, 9], [5, 7], [5, 5, 6], [6, 5]], ids=str
-)
+@pytest.mark.parametrize("received", [[], [4, 5], [8, 9], [5, 7], [5, 5, 6], [6, 5]], ids=str)
 def test_the_oracle_refuses_too_early_too_late_missing_and_twice(received: list[int]) -> None:
     check_last(5, 7, [6, 7, 8])
     with pytest.raises(AssertionError):
