@@ -10,14 +10,18 @@ import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
-REQUIRED = ["update_id", "type", "sku", "location_id", "quantity", "occurred_at", "reason", "source"]
+REQUIRED = [
+    *("update_id", "type", "sku", "location_id"),
+    *("quantity", "occurred_at", "reason", "source"),
+]
 OPTIONAL = ["to_location_id", "expected_quantity", "reference", "uom", "source_seq"]
 FIELDS = REQUIRED + OPTIONAL
 INTEGERS = {"quantity", "expected_quantity", "source_seq"}
 TYPES = {"adjustment", "count", "transfer", "reservation"}
-REASONS = set(
-    ["sale", "receipt", "return", "restock", "damage", "shrinkage", "found", "correction", "promotion", "cycle_count", "opening", "transfer", "reserve", "release", "other"]
-)
+REASONS = {
+    *("sale", "receipt", "return", "restock", "damage", "shrinkage", "found", "correction"),
+    *("promotion", "cycle_count", "opening", "transfer", "reserve", "release", "other"),
+}
 LIMITS = dict.fromkeys(["update_id", "sku", "location_id", "source", "to_location_id"], 64)
 LIMITS["reference"] = 256
 

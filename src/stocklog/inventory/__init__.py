@@ -26,7 +26,7 @@ _PUBLIC = {
     "encode_row": "codec",
 }
 
-__all__ = list(_PUBLIC)  # noqa: PLE0605
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

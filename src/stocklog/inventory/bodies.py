@@ -1,8 +1,8 @@
 """Bodies from anywhere in a buffer, gathered one behind the other.
 
-Both ways of decoding read the gathered form: lines of JSON, with room behind the
+Both ways of decoding read the gathered form: lines of JSON (divided by blanks), with room behind the
 last so that eight bytes can be read from any position, and nothing between the
-bodies but a newline, so that a byte can be looked for in all of them at once.
+bodies but a blank, so that a byte can be looked for in all of them at once.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["Bodies", "gather"]
 
 @dataclass(frozen=True)
 class Bodies:
-    """n bodies, each with a newline behind it.
+    """n bodies, each with a blank behind it.
 
     Attributes:
-        data: uint8; `PAD` zero bytes follow the last newline.
+        data: uint8; `PAD` zero bytes follow the last blank.
         starts: int64[n], where each body begins in `data`; rising.
-        lengths: int64[n], bytes of each body without its newline.
+        lengths: int64[n], bytes of each body without its blank.
     """
 
     data: NDArray[np.uint8]
@@ -38,7 +38,7 @@ class Bodies:
 
     @property
     def lines(self) -> NDArray[np.uint8]:
-        """The bodies and their newlines, without the room behind."""
+        """The bodies and their blanks, without the room behind."""
         return self.data[: self.data.size - PAD]
 
     def body(self, row: int) -> bytes:
@@ -53,18 +53,33 @@ class Bodies:
         return gather(self.data, self.starts[rows], self.lengths[rows])
 
     def count(self, byte: int) -> NDArray[np.int64]:
-        """How often a byte other than newline stands in each body, int64[n]."""
+        """How often a byte other than the blank stands in each body, int64[n]."""
         return self.sum(self.data == byte)
 
     def sum(self, marks: NDArray[np.bool_]) -> NDArray[np.int64]:
         """How many bytes of each body are marked, int64[n].
 
         Args:
-            marks: bool, as long as `data`; False on newlines and behind them.
+            marks: bool, as long as `data`; False between the bodies..
         """
-        found = np.flatnonzero(marks)
+        found = np.flatnonzero(marks[: self.data.size - PAD])
+        if found.size > 4 * self.starts.size:
+            return np.add.reduceat(marks.view(np.uint8), self.starts, dtype=np.int64)
         line = np.searchsorted(self.starts, found, side="right") - 1
         return np.bincount(line, minlength=self.starts.size).astype(np.int64)
+
+    def utf8(self) -> NDArray[np.bool_]:
+        """Which bodies are UTF-8, bool[n]."""
+        good = np.ones(self.starts.size, np.bool_)
+        try:
+            str(self.lines.data, "utf-8")
+        except UnicodeDecodeError:
+            for row in np.flatnonzero(self.sum(self.data >= 0x80)).tolist():
+                try:
+                    self.body(row).decode()
+                except UnicodeDecodeError:
+                    good[row] = False
+        return good
 
 
 def gather(
@@ -95,7 +110,7 @@ def gather(
     size = high - low
     pool = np.zeros(size + 1 + PAD, np.uint8)
     pool[:size] = buffer[low:high]
-    pool[size] = ord("\n")
+    pool[size] = ord(" ")
     # Every second piece is a body, every other one the bytes up to the next body.
     borders = np.empty(2 * count + 3, np.int64)
     borders[0 : 2 * count : 2] = starts - low

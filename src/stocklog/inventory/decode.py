@@ -15,8 +15,10 @@ import numpy as np
 import polars as pl
 
 from stocklog.inventory.bodies import Bodies, gather
+from stocklog.inventory.canonical import read_canonical
 from stocklog.inventory.fields import UPDATE_SCHEMA
-from stocklog.inventory.general import Proven, read_general
+from stocklog.inventory.general import read_general
+from stocklog.inventory.proven import Proven
 from stocklog.inventory.rows import read_row
 
 if TYPE_CHECKING:
@@ -62,8 +64,9 @@ def decode(
     count = starts.size
     valid = np.zeros(count, np.bool_)
     found = []
-    if short_way:
-        pass
+    if short_way and count:
+        found.append(read_canonical(bodies))
+        valid[found[0].rows] = True
     rest = np.flatnonzero(~valid)
     if rest.size:
         proven = read_general(bodies.select(rest))

@@ -17,7 +17,7 @@ __all__ = ["Escapes", "scan_escapes"]
 
 @dataclass(frozen=True)
 class Escapes:
-    """What a body's escapes stand for, as far as it matters for proving a row.
+    r"""What a body's escapes stand for, as far as it matters for proving a row.
 
     Attributes:
         quotes: int64[n], escaped quotes that stand in the bytes (`\\"`).

@@ -1,4 +1,4 @@
-"""JSON string escapes over a whole column of texts.
+r"""JSON string escapes over a whole column of texts.
 
 Only what JSON requires is escaped (`"`, `\\` and the control characters below
 U+0020), in the shortest form; everything else stays UTF-8.

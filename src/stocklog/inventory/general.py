@@ -18,7 +18,6 @@ What is not proven is left to the row way, which decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +26,7 @@ import polars as pl
 from stocklog.inventory import timestamps
 from stocklog.inventory.escape_scan import Escapes, scan_escapes
 from stocklog.inventory.fields import FIELDS, INTEGERS, UPDATE_SCHEMA
+from stocklog.inventory.proven import Proven
 from stocklog.inventory.validation import bad_rows
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from stocklog.inventory.bodies import Bodies
 
-__all__ = ["Proven", "read_general"]
+__all__ = ["read_general"]
 
 _SCHEMA = {name: UPDATE_SCHEMA[name] for name in FIELDS} | {"occurred_at": pl.String()}
 
@@ -47,22 +47,12 @@ _PARTS = 8
 _FEW = 24
 
 
-@dataclass(frozen=True)
-class Proven:
-    """Rows that are valid updates beyond doubt.
-
-    Attributes:
-        rows: int64[m], their numbers among the bodies, rising.
-        updates: m rows in the columns of `UPDATE_SCHEMA`.
-    """
-
-    rows: NDArray[np.int64]
-    updates: pl.DataFrame
-
-
 def read_general(bodies: Bodies) -> Proven:
     """Reads bodies of any JSON form; what it cannot prove is not in the result."""
-    likely = np.flatnonzero(_flat(bodies) & _utf8(bodies))
+    fine = _flat(bodies)
+    if bodies.lines.max() >= 0x80:
+        fine &= bodies.utf8()
+    likely = np.flatnonzero(fine)
     rows, frames = [], []
     pending = [likely]
     while pending:
@@ -76,7 +66,7 @@ def read_general(bodies: Bodies) -> Proven:
         elif block.size > _FEW:
             pending.extend(reversed(np.array_split(block, _PARTS)))
     if not frames:
-        return Proven(np.zeros(0, np.int64), pl.DataFrame(schema=UPDATE_SCHEMA))
+        return Proven.none()
     return Proven(np.concatenate(rows), pl.concat(frames))
 
 
@@ -84,10 +74,13 @@ def _parse(bodies: Bodies) -> pl.DataFrame | None:
     """One row a body, or None if Polars stopped at any of them."""
     if not bodies.starts.size:
         return None
+    bodies.data[bodies.starts + bodies.lengths] = ord("\n")
     try:
         frame = pl.read_ndjson(bodies.lines.tobytes(), schema=_SCHEMA)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
+    finally:
+        bodies.data[bodies.starts + bodies.lengths] = ord(" ")
     return frame if frame.height == bodies.starts.size else None
 
 
@@ -107,29 +100,9 @@ def _flat(bodies: Bodies) -> NDArray[np.bool_]:
             flat &= bodies.count(ord("{")) == 1
     if (lines == ord("[")).any():
         flat &= bodies.count(ord("[")) == 0
-    if np.count_nonzero(lines < 0x20) != count:
-        controls = bodies.data < 0x20
-        controls[bodies.starts + bodies.lengths] = False
-        controls[lines.size :] = False
-        flat &= bodies.sum(controls) == 0
+    if lines.min() < 0x20:
+        flat &= bodies.sum(bodies.data < 0x20) == 0
     return flat
-
-
-def _utf8(bodies: Bodies) -> NDArray[np.bool_]:
-    """Which bodies are UTF-8."""
-    good = np.ones(bodies.starts.size, np.bool_)
-    lines = bodies.lines
-    if not lines.size or lines.max() < 0x80:
-        return good
-    try:
-        str(lines.data, "utf-8")
-    except UnicodeDecodeError:
-        for row in np.flatnonzero(bodies.sum(bodies.data >= 0x80)):
-            try:
-                bodies.body(int(row)).decode()
-            except UnicodeDecodeError:
-                good[row] = False
-    return good
 
 
 def _prove(bodies: Bodies, frame: pl.DataFrame) -> tuple[NDArray[np.bool_], pl.DataFrame]:

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 #: Bytes that must be readable after the last byte of interest.
-PAD = 64
+PAD = 1024
 
 _U = np.uint64
 _ZEROS = _U(0x3030303030303030)

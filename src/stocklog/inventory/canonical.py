@@ -1,0 +1,171 @@
+"""The short way in: our own canonical JSON, recognised and proven by NumPy.
+
+The form is fixed, so between the values stand known separators. Where a value ends is
+guessed from the lengths seen in the block's first rows and confirmed by the separator;
+where the guess fails, the closing quote is looked for. At the end every byte of a row
+has been accounted for: each separator was compared whole, no value holds a backslash or
+a control character, and the quotes counted over the block are those of the separators,
+so that no value hides a quote. Only rows that are also valid by simple sufficient rules
+are handed over; all others are left to the general way.
+
+Sixteen bytes are read at once, beginning four bytes before a value: the last bytes of
+the separator and the first twelve of the value, which is just what an Arrow string view
+wants. So texts become columns without being copied.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from stocklog.inventory.fields import MIN_INT64, REASONS, TYPES, UPDATE_SCHEMA
+from stocklog.inventory.optional_fields import Tail, read_tail
+from stocklog.inventory.proven import Proven
+from stocklog.inventory.reader import Reader
+from stocklog.inventory.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from stocklog.inventory.bodies import Bodies
+
+__all__ = ["read_canonical"]
+
+_TYPES = Vocabulary(TYPES)
+_REASONS = Vocabulary(REASONS)
+_COUNT, _TRANSFER = _TYPES.code("count"), _TYPES.code("transfer")
+
+#: The lowest quantity of each type.
+_LOWEST = np.full(len(TYPES), MIN_INT64, np.int64)
+_LOWEST[[_COUNT, _TRANSFER]] = 0, 1
+
+#: Quotes of a row with the required fields alone: two for each name, two for each text.
+_QUOTES = 30
+
+
+def read_canonical(bodies: Bodies) -> Proven:
+    """Reads the bodies that are in canonical form and valid; skips all others."""
+    reader = Reader(bodies, b'{"update_id":"')
+    if not reader.rows.size:
+        return Proven.none()
+    reader.text("update_id", b'","type":"')
+    kinds = reader.word("type", _TYPES, b'","sku":"')
+    reader.text("sku", b'","location_id":"')
+    reader.text("location_id", b'","quantity":')
+    quantity = reader.integer(b',"occurred_at":"')
+    micros = reader.time(b'","reason":"')
+    reader.word("reason", _REASONS, b'","source":"')
+    reader.last_text("source")
+    tail = read_tail(reader)
+    good = reader.good & tail.good & _signs_are_right(kinds, quantity)
+    good &= _tail_is_right(reader, kinds, tail)
+    good &= clean_rows(bodies)[reader.rows]
+    good &= _no_hidden_quotes(bodies, reader.rows, good, tail.quotes + _QUOTES)
+    frame = _frame(reader, quantity, micros, tail)
+    if good.all():
+        return Proven(reader.rows, frame)
+    return Proven(reader.rows[good], frame.filter(pl.Series(good)))
+
+
+def clean_rows(bodies: Bodies) -> NDArray[np.bool_]:
+    """Which bodies are UTF-8 without a backslash or a control character."""
+    clean = np.ones(bodies.starts.size, np.bool_)
+    lines = bodies.lines
+    if lines.min() < 0x20:
+        clean &= bodies.sum(bodies.data < 0x20) == 0
+    if lines.max() >= 0x80:
+        clean &= bodies.utf8()
+    if (lines == ord("\\")).any():
+        clean &= bodies.count(ord("\\")) == 0
+    return clean
+
+
+def _signs_are_right(kinds: NDArray[np.int64], quantity: NDArray[np.int64]) -> NDArray[np.bool_]:
+    lowest = _LOWEST[kinds]
+    # Adjustments and reservations take any number but 0, the others have a lowest one.
+    right: NDArray[np.bool_] = (quantity >= lowest) & ((quantity != 0) | (lowest == 0))
+    return right
+
+
+def _tail_is_right(reader: Reader, kinds: NDArray[np.int64], tail: Tail) -> NDArray[np.bool_]:
+    """The rules about optional fields that can be told from their bytes."""
+    transfer = kinds == _TRANSFER
+    targets = tail.present.get("to_location_id")
+    if targets is None:
+        right = ~transfer
+    else:
+        right = transfer == targets
+        rows = np.flatnonzero(targets)
+        views = tail.values["to_location_id"][rows]
+        right[rows] &= ~reader.same_text(reader.views["location_id"][rows], views)
+    if "expected_quantity" in tail.present:
+        right &= ~tail.present["expected_quantity"] | (kinds == _COUNT)
+    if "uom" in tail.present:
+        rows = np.flatnonzero(tail.present["uom"])
+        right[rows] &= _units(tail.values["uom"][rows])
+    return right
+
+
+def _units(views: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which string views hold one to three capital letters and digits."""
+    length = views[:, 0] & np.uint64(0xFFFFFFFF)
+    right = length <= 3
+    for place in range(3):
+        char = (views[:, 0] >> np.uint64(32 + 8 * place)) & np.uint64(0xFF)
+        capital = (char >= ord("A")) & (char <= ord("Z"))
+        right &= (length <= place) | capital | ((char >= ord("0")) & (char <= ord("9")))
+    return right
+
+
+def _no_hidden_quotes(
+    bodies: Bodies,
+    rows: NDArray[np.int64],
+    good: NDArray[np.bool_],
+    quotes: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Which rows hold no quotes but those of the separators.
+
+    A good row has at least these, so equal sums mean equal rows. Only if the sums
+    differ is each row counted.
+    """
+    wanted = int(quotes[good].sum())
+    if good.all() and rows.size == bodies.starts.size:
+        chosen = bodies
+    else:
+        chosen = bodies.select(rows[good])
+    if np.count_nonzero(chosen.lines == ord('"')) == wanted:
+        return good
+    return bodies.count(ord('"'))[rows] == quotes
+
+
+def _frame(
+    reader: Reader, quantity: NDArray[np.int64], micros: NDArray[np.int64], tail: Tail
+) -> pl.DataFrame:
+    """Columns of all rows that were looked at; the texts share the bodies' memory."""
+    columns: dict[str, pl.Series] = {}
+    data = pa.py_buffer(reader.data)
+    for name, dtype in UPDATE_SCHEMA.items():
+        if name == "quantity":
+            columns[name] = pl.Series(name, quantity)
+        elif name == "occurred_at":
+            columns[name] = pl.Series(name, micros).cast(dtype)
+        elif name in reader.views:
+            columns[name] = _texts(reader.views[name], data, None)
+        elif name not in tail.present:
+            columns[name] = pl.Series(name, [None], dtype=dtype).new_from_index(0, micros.size)
+        elif dtype == pl.Int64:
+            present = pl.Series(tail.present[name])
+            columns[name] = pl.select(pl.when(present).then(pl.lit(tail.values[name]))).to_series()
+        else:
+            columns[name] = _texts(tail.values[name], data, tail.present[name])
+    return pl.DataFrame([column.alias(name) for name, column in columns.items()])
+
+
+def _texts(views: NDArray[np.uint64], data: Any, present: NDArray[np.bool_] | None) -> pl.Series:
+    bitmap = None if present is None else pa.py_buffer(np.packbits(present, bitorder="little"))
+    buffers = [bitmap, pa.py_buffer(np.ascontiguousarray(views)), data]
+    texts = pa.Array.from_buffers(pa.string_view(), len(views), buffers)
+    return cast("pl.Series", pl.from_arrow(texts))

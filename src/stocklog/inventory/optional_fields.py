@@ -1,0 +1,109 @@
+"""The tail of a canonical body: the optional fields that are present, in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stocklog.inventory import words
+from stocklog.inventory.fields import INTEGERS, OPTIONAL
+from stocklog.inventory.reader import LONGEST_TEXT, Reader, inline_view
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Tail", "read_tail"]
+
+_U = np.uint64
+
+
+@dataclass
+class Tail:
+    """The optional fields of m rows.
+
+    Attributes:
+        good: bool[m], whether the row ends as it must.
+        quotes: int64[m], quotes that stand in the tail.
+        present: by field, bool[m]; fields that no row has are left out.
+        values: by field, uint64[m, 2] string views or int64[m] integers, 0 where absent.
+    """
+
+    good: NDArray[np.bool_]
+    quotes: NDArray[np.int64]
+    present: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    values: dict[str, NDArray[np.uint64] | NDArray[np.int64]] = field(default_factory=dict)
+
+
+def read_tail(reader: Reader) -> Tail:
+    """Reads from behind the closing quote of `source` to the end of each body."""
+    count = reader.at.size
+    at = reader.at
+    tail = Tail(_ended(reader, at, np.arange(count)), np.zeros(count, np.int64))
+    rest = np.flatnonzero(reader.good & ~tail.good)
+    at = at.copy()
+    for name in OPTIONAL:
+        if not rest.size:
+            break
+        quote = b"" if name in INTEGERS else b'"'
+        opening = f',"{name}":'.encode() + quote
+        has = _begins_with(reader, at[rest], opening)
+        rows = rest[has]
+        if not rows.size:
+            continue
+        fine = _read(reader, tail, name, rows, at, len(opening))
+        tail.good[rows] = fine & _ended(reader, at, rows)
+        goes_on = np.ones(rest.size, np.bool_)
+        goes_on[has] = fine & ~tail.good[rows]
+        rest = rest[goes_on]
+    return tail
+
+
+def _read(
+    reader: Reader,
+    tail: Tail,
+    name: str,
+    rows: NDArray[np.int64],
+    at: NDArray[np.int64],
+    opening: int,
+) -> NDArray[np.bool_]:
+    """Reads one field of some rows and moves their cursors in `at` behind it.
+
+    Returns:
+        bool[k], whether a value of canonical form stands there.
+    """
+    count = at.size
+    present = tail.present[name] = np.zeros(count, np.bool_)
+    present[rows] = True
+    start = at[rows] + opening
+    if name in INTEGERS:
+        value, length, fine = reader.number(start, reader.word_at(start))
+        integers = tail.values[name] = np.zeros(count, np.int64)
+        integers[rows] = value
+        tail.quotes[rows] += 2
+        at[rows] = start + length
+        return fine
+    length = reader.scan(start)
+    pair = reader.pair(start - 4)
+    views = tail.values[name] = np.zeros((count, 2), np.uint64)
+    views[rows] = inline_view(pair[:, 0], pair[:, 1], start, length)
+    tail.quotes[rows] += 4
+    at[rows] = start + length + 1
+    return (length > 0) & (length <= LONGEST_TEXT)
+
+
+def _ended(reader: Reader, at: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the closing brace stands at the cursor and is the body's last byte."""
+    place = at[rows]
+    ended: NDArray[np.bool_] = (place + 1 == reader.ends[rows]) & (reader.data[place] == ord("}"))
+    return ended
+
+
+def _begins_with(reader: Reader, place: NDArray[np.int64], text: bytes) -> NDArray[np.bool_]:
+    good = np.ones(place.size, np.bool_)
+    for begin in range(0, len(text), 8):
+        part = text[begin : begin + 8]
+        mask = _U((1 << 8 * len(part)) - 1)
+        good &= (reader.word_at(place + begin) & mask) == words.word(part.ljust(8, b"\0"))
+    return good
