@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stocklog.errors import UsageError
+from stocklog.inventory import update
 from stocklog.inventory.simulate import MAX_BATCH, PROFILES, SEEDED_START, Simulator
 
 ALL = list(PROFILES)
@@ -98,6 +99,7 @@ def test_every_update_keeps_the_rules_of_the_record(profile: str, dirt: bool) ->
         | (pl.col("source_seq") < 1)
     )
     assert breaches.is_empty()
+    assert update.validate(update.to_frame(batch)).all_valid
 
 
 @pytest.mark.parametrize("profile", ALL)
@@ -115,7 +117,7 @@ def test_text_columns_are_int32_codes_over_the_same_memory_in_every_batch(profil
     assert first.schema == second.schema == simulator.schema
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     profile=st.sampled_from(ALL),
     dirt=st.booleans(),
@@ -131,7 +133,7 @@ def test_the_updates_do_not_depend_on_the_cuts(profile: str, dirt: bool, cuts: l
     assert joined.equals(pa.Table.from_batches([whole]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     profile=st.sampled_from(ALL),
     dirt=st.booleans(),

@@ -16,7 +16,10 @@ ALL = list(PROFILES)
 ROWS = 2_000_000
 
 
-@pytest.fixture(scope="module", params=ALL)
+@pytest.fixture(
+    scope="module",
+    params=[ALL[0], *(pytest.param(name, marks=pytest.mark.slow) for name in ALL[1:])],
+)
 def dirty(request: pytest.FixtureRequest) -> tuple[str, pl.DataFrame]:
     """Two million updates with dirt; `place` is their order, `swept` marks count sweeps."""
     simulator = Simulator(request.param, seed=21, dirt=True)
