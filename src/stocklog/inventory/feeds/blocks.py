@@ -123,14 +123,20 @@ class BlockReader:
             self._read()
         return question(bytes(self._buffer[:64]))
 
-    def give_back(self, block: Block, line: int) -> None:
-        """Take back a block from its line `line` on: the next block begins with it."""
+    def give_back(self, block: Block, line: int, *, undecided: bool = False) -> None:
+        """Take back a block from its line `line` on: the next block begins with it.
+
+        Args:
+            block: the block that `next` returned last.
+            line: its first line to take back.
+            undecided: that more of the feed is needed to decide about that line: the next block
+                has one line more at least.
+        """
         if line >= len(block.ends):
             return
         rest = block.data[block.starts[line] :]
         self._buffer[:0] = rest
-        # At least one further line must come, or the same block would be cut for ever.
-        self._searched = self._line_from = len(rest)
+        self._searched = self._line_from = len(rest) if undecided else 0
         self._next_line = block.first_line + line
 
     def _read(self) -> None:

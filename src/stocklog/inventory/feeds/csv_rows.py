@@ -69,7 +69,7 @@ class CsvRows:
             table, narrow = self._split(block, plain)
             if table is not None:
                 if odd.carried is not None:
-                    self._blocks.give_back(block, odd.carried)
+                    self._blocks.give_back(block, odd.carried, undecided=True)
                 return self._assemble(block, plain, table, narrow, lines, odd)
             # Somewhere a quote opens that an even number of quotes had hidden.
             assert lines.quotes is not None

@@ -129,7 +129,7 @@ class JsonRows:
         texts = sum(frame.height - absent[name] for name in _TEXTS)
         # Every member has a colon, so more of them are unknown, repeated, null or nested members;
         # and every text has two quotes, so fewer are numbers where text must stand.
-        # One brace a line: no value is an object, whose text would hold colons and quotes of its own.
+        # One brace a line: no value is an object, whose text would bring colons and quotes along.
         view = np.frombuffer(piece, np.uint8)
         if np.count_nonzero(view == ord("{")) != frame.height:
             return None
