@@ -20,6 +20,7 @@ from stocklog.protocol import codes
 from stocklog.protocol.frames import Frame, Key
 from stocklog.stream.arguments import StreamArguments, check_stream_name
 from stocklog.stream.connection import RPC_TIMEOUT, Connection
+from stocklog.stream.handshake import HEARTBEAT
 from stocklog.stream.offsets import OffsetSpec, parse_offset
 from stocklog.stream.options import PublisherOptions
 from stocklog.stream.positions import Probe
@@ -56,6 +57,9 @@ class StreamClient:
         uri: where, and who we are.
         connection_name: shown in the broker's management.
         rpc_timeout: seconds to wait for each answer.
+        heartbeat: seconds that are proposed to the broker; a peer that is silent for twice
+            as long is given up.
+        recover: let publishers and subscribers connect again by themselves.
         ssl_context: for TLS; None: the system's authorities, host names checked.
 
     Raises:
@@ -69,6 +73,8 @@ class StreamClient:
         *,
         connection_name: str = "stocklog",
         rpc_timeout: float = RPC_TIMEOUT,
+        heartbeat: int = HEARTBEAT,
+        recover: bool = True,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.uri = StreamURI.parse(uri) if isinstance(uri, str) else uri
@@ -77,6 +83,9 @@ class StreamClient:
         self._ssl_context = ssl_context if self.uri.tls else None
         self._name = connection_name
         self._timeout = rpc_timeout
+        self._heartbeat = heartbeat
+        self._recover = recover
+        self._reached: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._admin: Connection | None = None
         self.server_version = self._connection().agreed.version
@@ -97,6 +106,7 @@ class StreamClient:
             name=self._name,
             ssl_context=self._ssl_context,
             timeout=self._timeout,
+            heartbeat=self._heartbeat,
         )
 
     def _connect_to_any(self) -> Connection:
@@ -114,8 +124,10 @@ class StreamClient:
         """Connect to the leader (or a replica) as it advertises itself, else to the URI's host."""
         for host, port in self._places(stream, leader=leader):
             try:
-                return self._connect(host, port)
+                connection = self._connect(host, port)
             except ConnectionLostError as error:
+                if (host, port) in self._reached:
+                    raise  # the name is good, the node is down
                 log.warning(
                     "The broker advertises %s:%d, which cannot be reached (%s); using the "
                     "URI's host instead. Set stream.advertised_host on the broker to a name "
@@ -124,6 +136,9 @@ class StreamClient:
                     port,
                     error.what,
                 )
+            else:
+                self._reached.add((host, port))
+                return connection
         return self._connect_to_any()
 
     def _places(self, stream: str, *, leader: bool) -> list[tuple[str, int]]:
@@ -131,6 +146,10 @@ class StreamClient:
         if found.code != codes.OK:
             raise codes.error_for(found.code, f"Looking for stream {stream!r} at {self.uri}")
         first = [found.leader] if found.leader else []
+        if leader and not first:
+            raise codes.error_for(
+                codes.STREAM_NOT_AVAILABLE, f"Looking for the leader of stream {stream!r}"
+            )
         return first if leader else [*found.replicas, *first]
 
     # -- streams --------------------------------------------------------------------------
@@ -257,12 +276,12 @@ class StreamClient:
             chosen = PublisherOptions(**options)
         except TypeError as error:
             raise UsageError(f"A publisher has no such option: {error}") from None
-        connection = self._connect_to_stream(stream, leader=True)
-        try:
-            return Publisher(connection, stream, chosen)
-        except BaseException:
-            connection.close()
-            raise
+        return Publisher(
+            lambda: self._connect_to_stream(stream, leader=True),
+            stream,
+            chosen,
+            recover=self._recover,
+        )
 
     def subscriber(
         self,
@@ -285,12 +304,14 @@ class StreamClient:
             StreamNotFoundError, CommandError: the broker refuses.
         """
         spec = parse_offset(offset) if isinstance(offset, str) else offset
-        connection = self._connect_to_stream(stream, leader=False)
-        try:
-            return Subscriber(connection, stream, spec, until_end=until_end, max_bytes=max_bytes)
-        except BaseException:
-            connection.close()
-            raise
+        return Subscriber(
+            lambda: self._connect_to_stream(stream, leader=False),
+            stream,
+            spec,
+            until_end=until_end,
+            max_bytes=max_bytes,
+            recover=self._recover,
+        )
 
     def close(self) -> None:
         """End the topology connection. Publishers and subscribers have their own."""

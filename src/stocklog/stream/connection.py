@@ -19,7 +19,12 @@ from stocklog.errors import ConnectionLostError, ProtocolError, StocklogError, S
 from stocklog.protocol import codes, frames
 from stocklog.protocol.frames import Frame, Key
 from stocklog.protocol.reader import FrameReader
-from stocklog.stream.handshake import HANDSHAKE_FRAME_MAX, Handshake, Negotiated
+from stocklog.stream.handshake import (
+    HANDSHAKE_FRAME_MAX,
+    HEARTBEAT,
+    Handshake,
+    Negotiated,
+)
 from stocklog.stream.transport import Piece, open_transport
 from stocklog.stream.uri import StreamURI
 
@@ -72,6 +77,7 @@ class Connection:
         name: the connection's name in the broker's management.
         ssl_context: speak TLS with this context; None for plain TCP.
         timeout: seconds for connecting and for each answer.
+        heartbeat: seconds that we propose; the smaller of both sides' counts.
 
     Raises:
         ConnectionLostError: nobody answers, or the connection ends during the handshake.
@@ -88,6 +94,7 @@ class Connection:
         name: str = "stocklog",
         ssl_context: ssl.SSLContext | None = None,
         timeout: float = RPC_TIMEOUT,
+        heartbeat: int = HEARTBEAT,
     ) -> None:
         self.host, self.port = host, port
         self.where = f"{host}:{port}"
@@ -104,7 +111,7 @@ class Connection:
         self._reader = FrameReader(max_frame=HANDSHAKE_FRAME_MAX, max_chunk=HANDSHAKE_FRAME_MAX)
         self._early: list[memoryview] = []
         try:
-            self.agreed: Negotiated = self._handshake(Handshake(uri, self.where, name))
+            self.agreed: Negotiated = self._handshake(Handshake(uri, self.where, name, heartbeat))
         except BaseException:
             self._transport.close()
             raise
@@ -119,10 +126,14 @@ class Connection:
     # -- the handshake ------------------------------------------------------------------
 
     def _handshake(self, steps: Handshake) -> Negotiated:
-        for data, _ in steps:
-            if data is not None:
-                self._send_now([data])
-            steps.answer(self._handshake_frame())
+        try:
+            for data, _ in steps:
+                if data is not None:
+                    self._send_now([data])
+                steps.answer(self._handshake_frame())
+        except ProtocolError as error:
+            what = error.what if self.where in error.what else f"{self.where}: {error.what}"
+            raise ProtocolError(what, error.remedy or _WRONG_PORT) from error
         return steps.agreed
 
     def _handshake_frame(self) -> Frame:
@@ -130,6 +141,8 @@ class Connection:
         while True:
             while self._early:
                 frame = frames.decode(self._early.pop(0))
+                if frame.key == Key.CLOSE and not frame.is_answer:
+                    raise self._closed_by_peer(frame)
                 if frame.key != Key.HEARTBEAT:
                     return frame
             count = self._receive(self._reader)
@@ -223,6 +236,8 @@ class Connection:
             )
         if waiter.answer is None:
             raise self._lost()
+        if waiter.answer.key != key:
+            raise ProtocolError(f"{self.where} answered {key.name} with {waiter.answer.key.name}")
         return waiter.answer
 
     def checked(self, key: Key, doing: str, **values: Any) -> Frame:
@@ -268,14 +283,16 @@ class Connection:
 
     def _beat(self, now: float) -> None:
         heartbeat = self.agreed.heartbeat
-        # A writer that holds the lock is sending anyway.
+        # A writer that holds the lock is sending anyway. Where nothing can be sent there is
+        # enough on the way, and this thread must go on reading.
         if (
             heartbeat
             and now - self._last_sent > heartbeat / 2
             and self._send_lock.acquire(blocking=False)
         ):
             try:
-                self._send_now([frames.encode(Key.HEARTBEAT)])
+                if self._transport.can_send(0):
+                    self._send_now([frames.encode(Key.HEARTBEAT)])
             finally:
                 self._send_lock.release()
 
@@ -303,15 +320,17 @@ class Connection:
     def _dispatch_one(self, frame: Frame) -> None:
         if frame.is_answer and frame.correlation_id is not None:
             self._answered(frame.correlation_id, frame)
-        elif frame.key == Key.CLOSE:
-            reason = frame.values["reason"] or codes.describe(frame.values["code"]).text
-            raise ConnectionLostError(
-                f"{self.where} closed the connection: {reason} (code {frame.values['code']})"
-            )
+        elif frame.key == Key.CLOSE and not frame.is_answer:
+            raise self._closed_by_peer(frame)
         elif frame.key == Key.METADATA_UPDATE and self.handler is not None:
             self.handler.on_stream_unavailable(frame.values["stream"])
         elif frame.key not in (Key.HEARTBEAT, Key.CREDIT, Key.METADATA_UPDATE, Key.TUNE):
             raise ProtocolError(f"{self.where} sent {frame.key.name}, which nobody expects")
+
+    def _closed_by_peer(self, frame: Frame) -> ConnectionLostError:
+        code = frame.values.get("code", frame.code)
+        reason = frame.values.get("reason") or codes.describe(code).text
+        return ConnectionLostError(f"{self.where} closed the connection: {reason} (code {code})")
 
     def _answered(self, correlation_id: int, frame: Frame) -> None:
         with self._state_lock:
@@ -350,6 +369,10 @@ class Connection:
         """Whether the connection can still be used."""
         return self._error is None
 
+    def abort(self) -> None:
+        """Cut the line; whoever waits for this connection is told at once."""
+        self._transport.abort()
+
     def close(self) -> None:
         """End the connection politely if the broker answers, else all the same; never long."""
         with self._state_lock:
@@ -369,6 +392,8 @@ class Connection:
         if not self._send_lock.acquire(timeout=_CLOSE_TIMEOUT):
             return
         try:
+            if not self._transport.can_send(_CLOSE_TIMEOUT):
+                return  # the peer does not read
             waiter = _Waiter(None)
             with self._state_lock:
                 number = self._next_correlation

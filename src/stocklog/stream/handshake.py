@@ -22,7 +22,8 @@ from stocklog.stream.uri import StreamURI
 __all__ = ["Handshake", "Negotiated"]
 
 FRAME_MAX = 1 << 20
-HEARTBEAT = 60
+HEARTBEAT = 20
+"""Seconds. The broker's own 60 would notice a silent node after two minutes only."""
 # Before Open no honest frame is larger; a server of 4.3.5 holds its clients to the same.
 HANDSHAKE_FRAME_MAX = 64 * 1024
 
@@ -48,11 +49,11 @@ class Negotiated:
     @property
     def version(self) -> str:
         """The broker's version, such as "3.10.8"."""
-        return self.server.get("version", "")
+        return self.server.get("version") or ""
 
     def at_least(self, *version: int) -> bool:
         """Whether the broker's version is this one or a later one."""
-        numbers = tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
+        numbers = tuple(int(part) for part in re.findall(r"[0-9]{1,9}", self.version)[:3])
         return numbers >= version
 
 
@@ -66,13 +67,15 @@ class Handshake:
         uri: user, password and virtual host.
         where: "host:port", for errors.
         name: shown in the broker's management as the connection's name.
+        heartbeat: seconds that we propose.
     """
 
-    def __init__(self, uri: StreamURI, where: str, name: str) -> None:
+    def __init__(self, uri: StreamURI, where: str, name: str, heartbeat: int = HEARTBEAT) -> None:
         self.uri = uri
         self.where = where
         self.name = name
         self.agreed = Negotiated()
+        self._heartbeat = heartbeat
         self._answer: Frame | None = None
 
     def answer(self, frame: Frame) -> None:
@@ -81,7 +84,8 @@ class Handshake:
 
     def _got(self, key: Key, doing: str) -> Frame:
         frame, self._answer = self._answer, None
-        if frame is None or frame.key != key:
+        # Tune alone is no answer; whoever sends our own frames back is no broker.
+        if frame is None or frame.key != key or frame.is_answer == (key == Key.TUNE):
             got = "nothing" if frame is None else frame.key.name
             raise ProtocolError(f"{doing} at {self.where}: {key.name} was due, {got} came")
         if frame.code != codes.OK:
@@ -125,12 +129,12 @@ class Handshake:
 
     def _tune(self, frame: Frame) -> None:
         self.agreed.frame_max = _agree(frame.values["frame_max"], FRAME_MAX)
-        self.agreed.heartbeat = _agree(frame.values["heartbeat"], HEARTBEAT)
+        self.agreed.heartbeat = _agree(frame.values["heartbeat"], self._heartbeat)
 
     def _opened(self, frame: Frame) -> None:
         properties = frame.values["properties"]
         host, port = properties.get("advertised_host"), properties.get("advertised_port")
-        if host and port and port.isdigit():
+        if host and port and re.fullmatch("[0-9]{1,5}", port):
             self.agreed.advertised = (host, int(port))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stocklog.protocol import frames
 from stocklog.stream.transport import Piece
 
 __all__ = ["InFlight", "SentFrame"]
@@ -22,7 +23,9 @@ class SentFrame:
         ids: publishing id of each entry, rising, uint64[n].
         messages: messages of each entry, int64[n].
         size: bytes on the wire.
-        pieces: the frame itself, as it was sent; an entry sent again keeps its borders.
+        pieces: the frame's head, then its entries; an entry sent again keeps its borders.
+        borders: where each plain entry begins in `pieces[1]`, and the end, int64[n + 1];
+            None for sub-batches, each of which is two pieces, a head and a body.
         answered: which entries are confirmed or refused, bool[n]; None while none is.
         left: how many entries are not.
     """
@@ -31,11 +34,32 @@ class SentFrame:
     messages: npt.NDArray[np.int64]
     size: int
     pieces: Sequence[Piece]
+    borders: npt.NDArray[np.int64] | None = None
     answered: npt.NDArray[np.bool_] | None = None
     left: int = 0
 
     def __post_init__(self) -> None:
         self.left = len(self.ids)
+
+    def messages_left(self) -> int:
+        """Messages of the entries that are not answered."""
+        return int(
+            self.messages.sum() if self.answered is None else self.messages[~self.answered].sum()
+        )
+
+    def pieces_left(self) -> Sequence[Piece]:
+        """A Publish frame of the entries that are not answered, each as it was."""
+        if self.answered is None:
+            return self.pieces
+        kept = np.flatnonzero(~self.answered).tolist()
+        entries = [piece for entry in kept for piece in self._entry(entry)]
+        size = sum(len(piece) for piece in entries)
+        return [frames.publish_header(0, len(kept), size), *entries]
+
+    def _entry(self, entry: int) -> Sequence[Piece]:
+        if self.borders is None:
+            return self.pieces[1 + 2 * entry : 3 + 2 * entry]
+        return [self.pieces[1][int(self.borders[entry]) : int(self.borders[entry + 1])]]
 
 
 class InFlight:
@@ -98,6 +122,11 @@ class InFlight:
         frame.left = 0
         self.entries -= len(frame.ids)
         return int(frame.messages.sum())
+
+    def answer_up_to(self, last: int) -> int:
+        """Strike out all entries with an id up to `last`; give how many messages they held."""
+        ids = [frame.ids[frame.ids <= last] for frame in self._frames if frame.ids[0] <= last]
+        return self.answer(np.concatenate(ids)) if ids else 0
 
     def frames(self) -> list[SentFrame]:
         """The frames that still await an answer, oldest first."""

@@ -93,6 +93,7 @@ class Packer:
                 np.ones(end - begin, np.int64),
                 len(head) + size,
                 (head, view[int(starts[begin]) : int(starts[end])]),
+                starts[begin : end + 1] - starts[begin],
             )
             begin = end
 

@@ -15,7 +15,7 @@ import numpy as np
 from stocklog.protocol.chunk import USER, ChunkHeader, MessageBlock
 from stocklog.protocol.frames import Offset
 from stocklog.stream.offsets import OffsetSpec, Start
-from stocklog.stream.positions import FIRST, NEXT, Probe, at_offset, at_time
+from stocklog.stream.positions import FIRST, Probe, at_offset, at_time
 
 __all__ = ["ReadPlan", "plan_reading"]
 
@@ -92,6 +92,8 @@ def plan_reading(probe: Probe, spec: OffsetSpec, *, until_end: bool) -> ReadPlan
     to_end = until_end or past or (end is not None and end.offset is None and end.time_ms is None)
     if spec.start is Start.LAST:
         return _from_last(probe, spec.value, to_end=to_end)
+    if to_end and spec.start is Start.NEXT:
+        return ReadPlan(FIRST, is_empty=True)
     last = probe.last() if to_end else None
     plan = _START[spec.start](probe, spec.value)
     if end is not None:
@@ -103,7 +105,7 @@ def plan_reading(probe: Probe, spec: OffsetSpec, *, until_end: bool) -> ReadPlan
 
 
 def _end_at(plan: ReadPlan, last: int | None, probe: Probe) -> None:
-    if last is None or plan.start == NEXT or plan.wanted > last:
+    if last is None or plan.wanted > last:
         plan.is_empty = True
         return
     plan.until = last if plan.until is None else min(plan.until, last)
@@ -125,8 +127,14 @@ def _from_first(_probe: Probe, _value: int) -> ReadPlan:
     return ReadPlan(FIRST)
 
 
-def _from_next(_probe: Probe, _value: int) -> ReadPlan:
-    return ReadPlan(NEXT)
+def _from_next(probe: Probe, _value: int) -> ReadPlan:
+    """Behind the last message that is committed now, as an offset.
+
+    The broker's own `next` would do, but a connection that is lost before the first
+    message came could not be made again without losing what was written meanwhile.
+    """
+    last = probe.last()
+    return ReadPlan(FIRST) if last is None else ReadPlan(at_offset(last + 1), last + 1)
 
 
 def _from_offset(probe: Probe, offset: int) -> ReadPlan:

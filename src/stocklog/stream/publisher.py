@@ -1,4 +1,4 @@
-"""Sending messages and knowing what became of them.
+"""Sending messages and knowing what became of them, whatever happens to the connection.
 
 A publisher numbers its messages 1, 2, 3 …; an entry (a message, or a sub-batch)
 carries the number of its last message as its publishing id. Sub-batches begin
@@ -7,7 +7,11 @@ borders depend on the number alone; only a flush makes a shorter one.
 
 What is sent and not confirmed is bounded in bytes and in entries, and with it
 the size of the broker's chunks and the memory of every reader: a producer
-without a bound makes chunks of 60 MB, one with 8 MB none above 5 MB.
+without a bound makes chunks of 60 MB, one with 8 MB none above 5 MB. It is kept
+until it is confirmed. When the connection is lost, a thread opens another and
+sends it again, entry by entry with the borders that it had: bytes of the old
+connection that the broker has not read yet can still enter after it was asked
+for the last number, and only an equal entry is then dropped as known.
 """
 
 from __future__ import annotations
@@ -15,70 +19,84 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from stocklog.errors import ConnectionLostError, StreamError, UnconfirmedError, UsageError
-from stocklog.protocol import amqp, codes, frames
-from stocklog.protocol.frames import Key
+from stocklog.errors import (
+    CommandError,
+    ConnectionLostError,
+    StreamError,
+    UnconfirmedError,
+    UsageError,
+)
+from stocklog.protocol import amqp, codes
 from stocklog.stream.connection import Connection
 from stocklog.stream.inflight import InFlight, SentFrame
+from stocklog.stream.link import PublisherLink
 from stocklog.stream.options import PublisherOptions
 from stocklog.stream.packing import Packer
+from stocklog.stream.recovery import Attempts
 
 __all__ = ["Publisher"]
 
 log = logging.getLogger(__name__)
 
-_PUBLISHER_ID = 0
+_CLOSE_TIMEOUT = 5.0
+_SAY_EVERY = 20  # attempts between two warnings of one loss
 
 
 class Publisher:
-    """Publishes to one stream over a connection of its own, which it closes at the end.
+    """Publishes to one stream over a connection of its own.
 
     Use one from one thread at a time; `confirmed` and the like may be read from any.
 
     Args:
-        connection: to the stream's leader; nothing else uses it.
+        connect: opens a connection to the stream's leader.
         stream: the stream's name.
         options: how to send.
+        recover: connect again when the connection is lost, and send again what was not
+            confirmed. With a name nothing enters twice; without one, what was on its way
+            may.
 
     Raises:
         StreamNotFoundError, CommandError: the broker refuses the publisher.
     """
 
-    def __init__(self, connection: Connection, stream: str, options: PublisherOptions) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        stream: str,
+        options: PublisherOptions,
+        *,
+        recover: bool = True,
+    ) -> None:
         self.stream = stream
         self.options = options
-        self.last_sequence = 0
-        self._connection = connection
+        self._connect = connect
+        self._recovers = recover
         self._changed = threading.Condition()
         self._in_flight = InFlight()
         self._error: StreamError | None = None
         self._confirmed = 0
+        self._highest = 0
         self._closed = False
-        connection.handler = self
-        self._declare()
-        self._packer = Packer(options, connection.agreed.frame_max, self.last_sequence)
+        self._closing = threading.Event()
+        self._up = True
+        self._link = self._open()
+        self.last_sequence = self._link.sequence
+        self._highest = self.last_sequence
+        frame_max = self._link.connection.agreed.frame_max
+        self._packer = Packer(options, frame_max, self.last_sequence)
 
-    def _declare(self) -> None:
-        name = self.options.name
-        self._connection.checked(
-            Key.DECLARE_PUBLISHER,
-            f"Publishing to stream {self.stream!r}",
-            publisher_id=_PUBLISHER_ID,
-            reference=name or "",
-            stream=self.stream,
-        )
-        if name is not None:
-            answer = self._connection.checked(
-                Key.QUERY_PUBLISHER_SEQUENCE,
-                f"Asking for the last number of producer {name!r} in stream {self.stream!r}",
-                reference=name,
-                stream=self.stream,
-            )
-            self.last_sequence = answer.values["sequence"]
+    def _open(self) -> PublisherLink:
+        connection = self._connect()
+        try:
+            return PublisherLink(connection, self.stream, self.options.name, self)
+        except BaseException:
+            connection.close()
+            raise
 
     # -- sending ------------------------------------------------------------------------
 
@@ -98,6 +116,11 @@ class Publisher:
         return self._confirmed
 
     @property
+    def unconfirmed(self) -> int:
+        """Messages that were sent and neither confirmed nor refused."""
+        return self._in_flight.messages
+
+    @property
     def unconfirmed_bytes(self) -> int:
         """Bytes that are sent and not yet confirmed."""
         return self._in_flight.size
@@ -113,8 +136,8 @@ class Publisher:
 
         Raises:
             MessageTooLargeError: a message cannot fit a frame; nothing of this call was sent.
-            ConnectionLostError, CommandError: the connection ended, or the broker refused
-                entries; what was confirmed until then is confirmed.
+            StreamError: the broker refused entries, or the connection ended for good; what
+                was confirmed until then is confirmed, `unconfirmed` counts the rest.
         """
         self._check_usable()
         for frame in self._packer.add(data, starts):
@@ -124,13 +147,22 @@ class Publisher:
         with self._changed:
             self._wait_for_room(frame)
             self._in_flight.add(frame)
-        self._connection.send(frame.pieces)
+            self._highest = int(frame.ids[-1])
+            link = self._link
+        try:
+            link.connection.send(frame.pieces)
+        except ConnectionLostError as error:
+            # The frame is kept: the next link sends it, or the error says that it is unknown.
+            self.went_down(link, error)
 
     def _wait_for_room(self, frame: SentFrame) -> None:
         options, in_flight = self.options, self._in_flight
-        while in_flight.entries and (
-            in_flight.size + frame.size > options.max_unconfirmed_bytes
-            or in_flight.entries + len(frame.ids) > options.max_unconfirmed_entries
+        while not self._up or (
+            in_flight.entries
+            and (
+                in_flight.size + frame.size > options.max_unconfirmed_bytes
+                or in_flight.entries + len(frame.ids) > options.max_unconfirmed_entries
+            )
         ):
             self._raise_error()
             self._changed.wait()
@@ -150,7 +182,7 @@ class Publisher:
         """Send what still fills up a sub-batch, without waiting for its confirm.
 
         Raises:
-            ConnectionLostError, CommandError: as for `send`.
+            StreamError: as for `send`.
         """
         self._check_usable()
         for frame in self._packer.flush():
@@ -160,14 +192,16 @@ class Publisher:
         """Send what still fills up a sub-batch, and wait until everything is confirmed.
 
         Args:
-            timeout: seconds to wait for the confirms; None: as long as the connection lives.
+            timeout: seconds to wait for the confirms; None: for as long as it takes.
 
         Raises:
             UnconfirmedError: the time was over first.
-            ConnectionLostError, CommandError: as for `send`.
+            StreamError: as for `send`.
         """
-        self.push()
         deadline = None if timeout is None else time.monotonic() + timeout
+        if deadline is not None and not self._wait_until_up(deadline):
+            raise self._unconfirmed(f"within {timeout:g} s")
+        self.push()
         with self._changed:
             while self._in_flight.entries:
                 self._raise_error()
@@ -177,50 +211,50 @@ class Publisher:
                 self._changed.wait(left)
             self._raise_error()
 
+    def _wait_until_up(self, deadline: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._up or self._error is not None, deadline - time.monotonic()
+            )
+
     def _unconfirmed(self, when: str) -> UnconfirmedError:
-        count = self._in_flight.messages
+        count = self.sent - self._confirmed
         return UnconfirmedError(
             f"The broker did not confirm {count} messages to stream {self.stream!r} {when}",
             "They may be in the log or not. A disk alarm blocks publishers: see the broker's log",
             unconfirmed=count,
         )
 
-    # -- what the connection tells, on its thread -----------------------------------------
+    # -- what the link tells, on the connection's thread -----------------------------------
 
-    def on_frames(self, key: int, bodies: list[memoryview]) -> None:
-        """Confirms and refusals."""
-        if key == Key.PUBLISH_CONFIRM:
-            for body in bodies:
-                _, ids = frames.confirmed_ids(body)
-                with self._changed:
-                    self._confirmed += self._in_flight.answer(ids)
-                    self._changed.notify_all()
-        elif key == Key.PUBLISH_ERROR:
-            for body in bodies:
-                _, ids, reasons = frames.refused_ids(body)
-                self._refused(ids, int(reasons[0]) if len(reasons) else codes.OK)
+    def confirmed_ids(self, ids: npt.NDArray[np.uint64]) -> None:
+        """Strike out confirmed entries; see `LinkEvents`."""
+        with self._changed:
+            self._confirmed += self._in_flight.answer(ids)
+            self._changed.notify_all()
 
-    def _refused(self, ids: npt.NDArray[np.uint64], code: int) -> None:
+    def refused(self, ids: npt.NDArray[np.uint64], code: int) -> None:
+        """Strike out refused entries and remember why; see `LinkEvents`."""
         with self._changed:
             count = self._in_flight.answer(ids)
             if self._error is None:
                 doing = f"Publishing {count} messages to stream {self.stream!r}"
-                self._error = codes.error_for(code, f"{doing} at {self._connection.where}")
+                self._error = codes.error_for(code, f"{doing} at {self._link.connection.where}")
             self._changed.notify_all()
 
-    def on_stream_unavailable(self, stream: str) -> None:
-        """The stream was deleted, or its leader has gone."""
-        if stream == self.stream:
-            self._fail(
-                ConnectionLostError(
-                    f"Stream {stream!r} was deleted, or its leader has gone",
-                    "Entries that were not confirmed may be in the log or not",
-                )
-            )
-
-    def on_connection_lost(self, error: StreamError) -> None:
-        """The connection has ended."""
-        self._fail(error)
+    def went_down(self, link: PublisherLink, error: StreamError) -> None:
+        """Begin to recover, unless that has begun; see `LinkEvents`."""
+        with self._changed:
+            if not self._up or self._closed or link is not self._link:
+                return
+            self._up = False
+            self._changed.notify_all()
+        if not self._recovers:
+            self._fail(error)
+            return
+        threading.Thread(
+            target=self._recover, args=(error,), name=f"stocklog-recover-{self.stream}", daemon=True
+        ).start()
 
     def _fail(self, error: StreamError) -> None:
         with self._changed:
@@ -228,21 +262,80 @@ class Publisher:
                 self._error = error
             self._changed.notify_all()
 
+    # -- recovery, on a thread of its own ---------------------------------------------------
+
+    def _recover(self, cause: StreamError) -> None:
+        begun, attempts = time.monotonic(), Attempts()
+        self._link.connection.close()
+        while not self._closing.wait(attempts.wait()):
+            try:
+                resent = self._resume(self._open())
+            except StreamError as error:
+                if not attempts.is_worth_another(error):
+                    self._fail(error)
+                    return
+                if attempts.made % _SAY_EVERY == 1:
+                    log.warning(
+                        "publishing to %s: %s; trying again (attempt %d)",
+                        self.stream, error.what, attempts.made,
+                        extra={"stream": self.stream, "attempt": attempts.made},
+                    )  # fmt: skip
+                continue
+            seconds = time.monotonic() - begun
+            log.warning(
+                "publishing to %s: %s; connected again to %s after %.2f s, sent %d messages again",
+                self.stream, cause.what, self._link.connection.where, seconds, resent,
+                extra={"stream": self.stream, "resent": resent, "seconds": seconds},
+            )  # fmt: skip
+            return
+
+    def _resume(self, link: PublisherLink) -> int:
+        """Send again what is not in the log, and open the way for new messages.
+
+        Returns:
+            How many messages were sent again.
+        """
+        with self._changed:
+            self._link = link
+            if self.options.name is not None:
+                self._take_for_confirmed(link.sequence)
+            waiting = self._in_flight.frames()
+        messages = 0
+        for frame in waiting:
+            if self._closing.is_set():
+                break
+            messages += frame.messages_left()
+            link.connection.send(frame.pieces_left())
+        with self._changed:
+            if link.lost is not None or not link.connection.is_open:
+                raise link.lost or ConnectionLostError(f"{link.connection.where} was lost again")
+            self._up = True
+            self._changed.notify_all()
+        return messages
+
+    def _take_for_confirmed(self, sequence: int) -> None:
+        if sequence > self._highest:
+            raise CommandError(
+                f"Another producer publishes to stream {self.stream!r} under the name "
+                f"{self.options.name!r}: the log is at {sequence}, we are at {self._highest}",
+                "Two live producers of one name lose each other's messages, and the broker does "
+                "not notice. Give each its own name; what we had not got confirmed is unknown",
+                code=codes.PRECONDITION_FAILED,
+            )
+        self._confirmed += self._in_flight.answer_up_to(sequence)
+        self._changed.notify_all()
+
     # -- the end ------------------------------------------------------------------------
 
-    @property
-    def unconfirmed(self) -> int:
-        """Messages that were sent and neither confirmed nor refused."""
-        return self._in_flight.messages
-
-    def close(self, timeout: float | None = 10.0) -> None:
-        """Flush and end the connection. Always ends.
+    def close(self, timeout: float | None = _CLOSE_TIMEOUT) -> None:
+        """Flush and end the connection. Always ends, broker or not.
 
         Args:
             timeout: seconds to wait for confirms; 0 gives up what is not confirmed.
 
         Raises:
             UnconfirmedError: some messages have an unknown outcome; it says how many.
+            StreamError: an error that ended publishing and was not raised before.
         """
         if self._closed:
             return
@@ -253,7 +346,11 @@ class Publisher:
                 raise self._unconfirmed("before the connection ended")
         finally:
             self._closed = True
-            self._connection.close()
+            self._closing.set()
+            with self._changed:
+                link = self._link
+                self._changed.notify_all()
+            link.connection.close()
 
     def __enter__(self) -> Publisher:
         return self

@@ -1,4 +1,4 @@
-"""Reading a stream from a place, to an end or for ever.
+"""Reading a stream from a place, to an end or for ever, whatever happens to the connection.
 
 The connection's thread puts chunks into a queue that credit bounds in bytes;
 whoever iterates takes them, and only then asks for more. A slow reader so holds
@@ -6,48 +6,55 @@ back nobody but itself.
 
 Everything that is asked in offsets becomes "from N" before reading begins:
 `last` is the offset of the last message that a barrier found, so the chunk that
-contains it is cut in front of it; `-e` ends at that offset too.
+contains it is cut in front of it; `-e` ends at that offset too. After a lost
+connection reading goes on at the next offset that is owed, and hands over
+nothing twice.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from stocklog.errors import ConnectionLostError, StreamError, StreamNotFoundError
-from stocklog.protocol import chunk, codes, frames
+from stocklog.errors import StreamError
+from stocklog.protocol import chunk
 from stocklog.protocol.chunk import ChunkHeader, MessageBlock
-from stocklog.protocol.frames import Key, Offset
+from stocklog.protocol.frames import Offset
 from stocklog.stream.connection import Connection
-from stocklog.stream.credit import CreditPolicy
+from stocklog.stream.feed import Feed
 from stocklog.stream.offsets import OffsetSpec
 from stocklog.stream.plan import ReadPlan, plan_reading
-from stocklog.stream.positions import Probe
+from stocklog.stream.positions import Probe, at_offset
+from stocklog.stream.recovery import Attempts
 
 __all__ = ["Subscriber"]
 
-_ID = 0
-# Small chunks are decoded together, up to about this many bytes.
-_TOGETHER = 1 << 20
+log = logging.getLogger(__name__)
+
 # A range that the clock ends is over when no chunk has come for so long.
 _QUIET_S = 1.0
 MAX_BYTES = 16 << 20
+# The broker's own records take offsets too, never so many in a row; a jump this long is a cut.
+_LONG_JUMP = 10_000
+_SAY_EVERY = 20  # attempts between two warnings of one loss
 
 
 class Subscriber:
-    """Reads one stream over a connection of its own, which it closes at the end.
+    """Reads one stream over a connection of its own.
 
     Args:
-        connection: to a node with a replica of the stream; nothing else uses it.
+        connect: opens a connection to a node with a replica of the stream.
         stream: the stream's name.
         offset: where to begin, and where to end if it is a range.
         until_end: end with the last message that is committed now.
         max_bytes: about how many bytes may wait or be on the way; at least two chunks.
+        recover: connect again when the connection is lost.
 
     Attributes:
         notes: what the reader should be told (an offset that retention has cut, ...).
+        gaps: (first, last) offsets that retention cut away before they were read.
 
     Raises:
         StreamNotFoundError, CommandError: the broker refuses the subscription.
@@ -55,68 +62,42 @@ class Subscriber:
 
     def __init__(
         self,
-        connection: Connection,
+        connect: Callable[[], Connection],
         stream: str,
         offset: OffsetSpec,
         *,
         until_end: bool = False,
         max_bytes: int = MAX_BYTES,
+        recover: bool = True,
     ) -> None:
         self.stream = stream
-        self.plan: ReadPlan = plan_reading(Probe(connection, stream), offset, until_end=until_end)
-        self.notes: list[str] = list(self.plan.notes)
-        self._connection = connection
-        self._credit = CreditPolicy(max_bytes)
-        self._chunks: deque[memoryview] = deque()
-        self._came = threading.Condition()
-        self._error: StreamError | None = None
-        self._closed = False
+        self.notes: list[str] = []
+        self.gaps: list[tuple[int, int]] = []
+        self._connect = connect
+        self._max_bytes = max_bytes
+        self._recovers = recover
+        self._closing = threading.Event()
+        self._attempts: Attempts | None = None
         self._last_taken = time.monotonic()
-        self._ended = self.plan.is_empty
-        if not self._ended:
-            self._subscribe(self.plan.start)
-
-    def _subscribe(self, start: Offset) -> None:
-        self._connection.handler = self
-        self._connection.checked(
-            Key.SUBSCRIBE,
-            f"Reading stream {self.stream!r}",
-            subscription_id=_ID,
-            stream=self.stream,
-            offset=start,
-            credit=1,
-            properties={},
-        )
-
-    # -- what the connection tells, on its thread -----------------------------------------
-
-    def on_frames(self, key: int, bodies: list[memoryview]) -> None:
-        """Chunks."""
-        if key != Key.DELIVER:
-            return
-        chunks = [frames.split_deliver(body)[1] for body in bodies]
-        with self._came:
-            self._chunks.extend(chunks)
-            self._credit.received(len(chunks), sum(map(len, chunks)))
-            self._came.notify_all()
-
-    def on_stream_unavailable(self, stream: str) -> None:
-        """The stream was deleted, or the replica on this node has gone."""
-        if stream == self.stream:
-            self.on_connection_lost(
-                StreamNotFoundError(
-                    f"Stream {stream!r} was deleted while it was read, or its replica has gone",
-                    "`stocklog stream info` shows whether it is there",
-                    code=codes.STREAM_DOES_NOT_EXIST,
-                )
+        self._owed: int | None = None
+        connection = connect()
+        try:
+            self.plan: ReadPlan = plan_reading(
+                Probe(connection, stream), offset, until_end=until_end
             )
+            self.notes += self.plan.notes
+            self._feed: Feed | None = None
+            if self.plan.is_empty:
+                connection.close()
+            else:
+                self._feed = self._attach(connection, self.plan.start)
+        except BaseException:
+            connection.close()
+            raise
+        self._ended = self.plan.is_empty
 
-    def on_connection_lost(self, error: StreamError) -> None:
-        """The connection has ended; what has come is still handed out."""
-        with self._came:
-            if self._error is None:
-                self._error = error
-            self._came.notify_all()
+    def _attach(self, connection: Connection, start: Offset) -> Feed:
+        return Feed(connection, self.stream, start, self._max_bytes)
 
     # -- reading ------------------------------------------------------------------------
 
@@ -129,72 +110,51 @@ class Subscriber:
 
     @property
     def ended(self) -> bool:
-        """Whether the end that was asked for has been reached."""
+        """Whether the end that was asked for has been reached, or the subscriber was closed."""
         return self._ended
 
     def next(self, timeout: float | None = None) -> MessageBlock | None:
         """Wait for messages.
 
         Args:
-            timeout: seconds to wait at most; None: for ever.
+            timeout: seconds to wait at most; None: for ever. While a lost connection is
+                made again it may take longer, by what connecting takes.
 
         Returns:
             At least one message, in the order of the log, of one or more chunks; None
             when the time is over, the end is reached, or the subscriber was closed.
 
         Raises:
-            ConnectionLostError: the connection has ended and all that came was handed out.
+            StreamError: the stream was deleted, or the broker refuses to go on.
             ProtocolError: a chunk is broken, or its checksum does not hold.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._ended:
-            taken = self._take(deadline)
-            if not taken:
+            if self._closing.is_set() or self._feed is None:
+                self._ended = True
+                break
+            taken = self._feed.take(self._wait_time(deadline))
+            if taken:
+                self._last_taken = time.monotonic()
+                block = self._decode(taken)
+                if len(block.offsets):
+                    return block
+            elif self._feed.lost is not None:
+                self._mend(self._feed.lost, deadline)
+            else:
                 self._end_by_clock()
-                if deadline is not None and time.monotonic() >= deadline:
-                    return None
-                continue
-            block = self._decode(taken)
-            if len(block.offsets):
-                return block
+            if not taken and deadline is not None and time.monotonic() >= deadline:
+                return None
         return None
 
-    def _take(self, deadline: float | None) -> list[memoryview]:
-        """Take the chunks that wait, up to about a megabyte, and ask for more."""
-        with self._came:
-            if not self._chunks:
-                self._wait(deadline)
-            taken, size = [], 0
-            while self._chunks and size < _TOGETHER:
-                taken.append(self._chunks.popleft())
-                size += len(taken[-1])
-            credit = self._credit.grant(len(self._chunks)) if taken else 0
-            lost = self._error is not None
-        if taken:
-            self._last_taken = time.monotonic()
-        if credit and not lost:
-            self._ask(credit)
-        return taken
-
-    def _wait(self, deadline: float | None) -> None:
-        if self._closed:
-            self._ended = True
-            return
-        if self._error is not None:
-            raise self._error
+    def _wait_time(self, deadline: float | None) -> float | None:
         left = self.plan.seconds_to_end()
         if left == 0:
             left = _QUIET_S
         if deadline is not None:
             remaining = max(0.0, deadline - time.monotonic())
             left = remaining if left is None else min(left, remaining)
-        self._came.wait(left)
-
-    def _ask(self, credit: int) -> None:
-        try:
-            self._connection.send([frames.encode(Key.CREDIT, subscription_id=_ID, credit=credit)])
-        except ConnectionLostError as error:
-            self.on_connection_lost(error)
+        return left
 
     def _decode(self, taken: list[memoryview]) -> MessageBlock:
         parts: list[tuple[ChunkHeader, memoryview]] = []
@@ -207,7 +167,9 @@ class Subscriber:
                 continue
             data = view[chunk.HEADER_SIZE :]
             chunk.check_crc(header, data)
+            self._look_for_gap(header)
             parts.append((header, data))
+            self._owed = header.chunk_id + header.records
             if self.plan.ends_with(header):
                 self._ended = True
                 break
@@ -218,16 +180,98 @@ class Subscriber:
         if self.plan.seconds_to_end() == 0 and time.monotonic() - self._last_taken > _QUIET_S:
             self._ended = True
 
+    # -- when something is missing --------------------------------------------------------
+
+    def _look_for_gap(self, header: ChunkHeader) -> None:
+        """Notice offsets that were skipped because retention was faster than the reader."""
+        owed = self._owed
+        if owed is None or header.chunk_id <= owed:
+            return
+        first = self._first_kept()
+        if first is not None and first > owed:
+            # A reader goes on inside a segment that is cut already, and then jumps to the
+            # first that is kept; small jumps before that are the broker's own records.
+            jumped = header.chunk_id >= first or header.chunk_id - owed > _LONG_JUMP
+            if jumped:
+                self._tell_gap(owed, header.chunk_id - 1)
+
+    def _tell_gap(self, first: int, last: int) -> None:
+        self.gaps.append((first, last))
+        self.notes.append(
+            f"Offsets {first} to {last} are gone: retention cut them before they were read. "
+            "Read faster, or keep more (`stocklog stream create --help`)"
+        )
+
+    def _first_kept(self) -> int | None:
+        try:
+            connection = self._connect()
+        except StreamError:
+            return None
+        try:
+            return Probe(connection, self.stream).first()
+        except StreamError:
+            return None
+        finally:
+            connection.close()
+
+    def _mend(self, cause: StreamError, deadline: float | None) -> None:
+        """Make one attempt to attach again, at the offset that is owed."""
+        if not self._recovers:
+            raise cause
+        if self._attempts is None:
+            self._attempts = Attempts()
+        wait = self._attempts.wait()
+        if deadline is not None:
+            wait = min(wait, max(0.0, deadline - time.monotonic()))
+        if self._closing.wait(wait):
+            return
+        assert self._feed is not None
+        self._feed.connection.close()
+        try:
+            self._feed = self._reattach()
+        except StreamError as error:
+            if not self._attempts.is_worth_another(error):
+                raise
+            if self._attempts.made % _SAY_EVERY == 1:
+                log.warning(
+                    "reading %s: %s; trying again (attempt %d)",
+                    self.stream, error.what, self._attempts.made,
+                    extra={"stream": self.stream, "attempt": self._attempts.made},
+                )  # fmt: skip
+            return
+        self._attempts = None
+        where = self._feed.connection.where
+        log.warning(
+            "reading %s: %s; connected again to %s, going on at offset %s",
+            self.stream, cause.what, where, self._owed,
+            extra={"stream": self.stream, "offset": self._owed},
+        )  # fmt: skip
+
+    def _reattach(self) -> Feed:
+        connection = self._connect()
+        try:
+            if self._owed is None:
+                return self._attach(connection, self.plan.start)
+            first = Probe(connection, self.stream).first()
+            if first is not None and first > self._owed:
+                self._tell_gap(self._owed, first - 1)
+                self._owed = first
+            # Records of the chunk that contains it were handed over already.
+            self.plan.wanted = max(self.plan.wanted, self._owed)
+            return self._attach(connection, at_offset(self._owed))
+        except BaseException:
+            connection.close()
+            raise
+
     # -- the end ------------------------------------------------------------------------
 
     def close(self) -> None:
         """End reading; whoever waits in `next` gets None. Always ends."""
-        with self._came:
-            if self._closed:
-                return
-            self._closed = True
-            self._came.notify_all()
-        self._connection.close()
+        self._closing.set()
+        feed = self._feed
+        if feed is not None:
+            feed.wake()
+            feed.connection.close()
 
     def __enter__(self) -> Subscriber:
         return self

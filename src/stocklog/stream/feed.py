@@ -1,0 +1,117 @@
+"""One subscription as one connection knows it: chunks that have come and wait to be taken."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from stocklog.errors import ConnectionLostError, StreamError
+from stocklog.protocol import frames
+from stocklog.protocol.frames import Key, Offset
+from stocklog.stream.connection import Connection
+from stocklog.stream.credit import CreditPolicy
+
+__all__ = ["Feed"]
+
+_ID = 0
+# Small chunks are taken together, up to about this many bytes.
+_TOGETHER = 1 << 20
+
+
+class Feed:
+    """Subscribes, queues what comes, and asks for more as it is taken.
+
+    Args:
+        connection: to a node with a replica of the stream; nothing else uses it.
+        stream: the stream's name.
+        start: where to attach.
+        max_bytes: about how many bytes may wait or be on the way; at least two chunks.
+
+    Attributes:
+        lost: why nothing more comes, None while more may.
+
+    Raises:
+        StreamNotFoundError, CommandError: the broker refuses the subscription.
+    """
+
+    def __init__(self, connection: Connection, stream: str, start: Offset, max_bytes: int) -> None:
+        self.connection = connection
+        self.lost: StreamError | None = None
+        self._stream = stream
+        self._credit = CreditPolicy(max_bytes)
+        self._chunks: deque[memoryview] = deque()
+        self._came = threading.Condition()
+        self._woken = False
+        connection.handler = self
+        connection.checked(
+            Key.SUBSCRIBE,
+            f"Reading stream {stream!r}",
+            subscription_id=_ID,
+            stream=stream,
+            offset=start,
+            credit=1,
+            properties={},
+        )
+
+    # -- what the connection tells, on its thread -----------------------------------------
+
+    def on_frames(self, key: int, bodies: list[memoryview]) -> None:
+        """Chunks."""
+        if key != Key.DELIVER:
+            return
+        chunks = [frames.split_deliver(body)[1] for body in bodies]
+        with self._came:
+            self._chunks.extend(chunks)
+            self._credit.received(len(chunks), sum(map(len, chunks)))
+            self._came.notify_all()
+
+    def on_stream_unavailable(self, stream: str) -> None:
+        """The stream was deleted, or the replica on this node has gone."""
+        if stream == self._stream:
+            self.on_connection_lost(
+                ConnectionLostError(f"Stream {stream!r} was deleted, or its replica has gone")
+            )
+
+    def on_connection_lost(self, error: StreamError) -> None:
+        """The connection has ended; what has come can still be taken."""
+        with self._came:
+            if self.lost is None:
+                self.lost = error
+            self._came.notify_all()
+
+    # -- taking -------------------------------------------------------------------------
+
+    def take(self, timeout: float | None) -> list[memoryview]:
+        """Take the chunks that wait, up to about a megabyte, and ask for as many more.
+
+        Args:
+            timeout: seconds to wait for the first; None: until something happens.
+
+        Returns:
+            Chunks in the order of the log; none when the time is over, nothing more will
+            come (`lost`), or `wake` was called.
+        """
+        with self._came:
+            if not self._chunks and self.lost is None and not self._woken:
+                self._came.wait(timeout)
+            taken, size = [], 0
+            while self._chunks and size < _TOGETHER:
+                taken.append(self._chunks.popleft())
+                size += len(taken[-1])
+            credit = self._credit.grant(len(self._chunks)) if taken else 0
+            asks = credit and self.lost is None
+        if asks:
+            self._ask(credit)
+        return taken
+
+    def _ask(self, credit: int) -> None:
+        try:
+            self.connection.send([frames.encode(Key.CREDIT, subscription_id=_ID, credit=credit)])
+        except ConnectionLostError as error:
+            self.on_connection_lost(error)
+
+    def wake(self) -> None:
+        """Let whoever waits in `take` return, now and from now on."""
+        with self._came:
+            self._woken = True
+            self._came.notify_all()
