@@ -19,7 +19,7 @@ from stocklog.inventory.codec import Decoded, decode, decode_row, encode, encode
 from stocklog.inventory.update import UPDATE_SCHEMA, Update, to_frame, validate
 
 SLOW_TO_DRAW = settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -1,8 +1,8 @@
 """Bodies from anywhere in a buffer, gathered one behind the other.
 
-Both ways of decoding read the gathered form: lines of JSON (divided by blanks), with room behind the
-last so that eight bytes can be read from any position, and nothing between the
-bodies but a blank, so that a byte can be looked for in all of them at once.
+Both ways of decoding read the gathered form: nothing stands between the bodies but a
+blank, so that a byte can be looked for in all of them at once, and there is room
+behind the last, so that eight bytes can be read from any position.
 """
 
 from __future__ import annotations

@@ -94,18 +94,19 @@ def _tail_is_right(reader: Reader, kinds: NDArray[np.int64], tail: Tail) -> NDAr
     """The rules about optional fields that can be told from their bytes."""
     transfer = kinds == _TRANSFER
     targets = tail.present.get("to_location_id")
+    right: NDArray[np.bool_]
     if targets is None:
         right = ~transfer
     else:
         right = transfer == targets
         rows = np.flatnonzero(targets)
-        views = tail.values["to_location_id"][rows]
+        views = tail.texts["to_location_id"][rows]
         right[rows] &= ~reader.same_text(reader.views["location_id"][rows], views)
     if "expected_quantity" in tail.present:
         right &= ~tail.present["expected_quantity"] | (kinds == _COUNT)
     if "uom" in tail.present:
         rows = np.flatnonzero(tail.present["uom"])
-        right[rows] &= _units(tail.values["uom"][rows])
+        right[rows] &= _units(tail.texts["uom"][rows])
     return right
 
 
@@ -132,13 +133,11 @@ def _no_hidden_quotes(
     differ is each row counted.
     """
     wanted = int(quotes[good].sum())
-    if good.all() and rows.size == bodies.starts.size:
-        chosen = bodies
-    else:
-        chosen = bodies.select(rows[good])
+    chosen = bodies.select(rows[good])  # no copy if these are all
     if np.count_nonzero(chosen.lines == ord('"')) == wanted:
         return good
-    return bodies.count(ord('"'))[rows] == quotes
+    equal: NDArray[np.bool_] = bodies.count(ord('"'))[rows] == quotes
+    return equal
 
 
 def _frame(
@@ -158,9 +157,11 @@ def _frame(
             columns[name] = pl.Series(name, [None], dtype=dtype).new_from_index(0, micros.size)
         elif dtype == pl.Int64:
             present = pl.Series(tail.present[name])
-            columns[name] = pl.select(pl.when(present).then(pl.lit(tail.values[name]))).to_series()
+            columns[name] = pl.select(
+                pl.when(present).then(pl.lit(pl.Series(tail.integers[name])))
+            ).to_series()
         else:
-            columns[name] = _texts(tail.values[name], data, tail.present[name])
+            columns[name] = _texts(tail.texts[name], data, tail.present[name])
     return pl.DataFrame([column.alias(name) for name, column in columns.items()])
 
 

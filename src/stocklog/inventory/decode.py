@@ -9,11 +9,12 @@ out of the ordinary never takes its block along.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
 
+from stocklog.errors import UsageError
 from stocklog.inventory.bodies import Bodies, gather
 from stocklog.inventory.canonical import read_canonical
 from stocklog.inventory.fields import UPDATE_SCHEMA
@@ -24,7 +25,11 @@ from stocklog.inventory.rows import read_row
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Decoded", "decode"]
+__all__ = ["Decoded", "compact", "decode"]
+
+
+_BLOCK_ROWS = 1 << 15
+_BLOCK_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Decoded:
 
     Attributes:
         updates: the valid updates in the order of the bodies, columns of `UPDATE_SCHEMA`.
+            Its longer texts may share memory with each other, see `compact`.
         valid: bool[n], which bodies are valid updates.
         reasons: for each other body (by its number from 0) why it is none.
     """
@@ -58,10 +64,57 @@ def decode(
         short_way: False reads everything by the general way; the result is the same.
 
     Raises:
-        UsageError: a body lies outside the buffer.
+        UsageError: a body lies outside the buffer, or starts and lengths differ in number.
     """
-    bodies = gather(buffer, starts, lengths)
-    count = starts.size
+    if starts.size != lengths.size:
+        raise UsageError(
+            f"{starts.size} starts but {lengths.size} lengths", "Give one length per start"
+        )
+    blocks = [
+        _decode_block(gather(buffer, starts[rows], lengths[rows]), short_way=short_way)
+        for rows in _blocks(lengths)
+    ]
+    if len(blocks) == 1:
+        return blocks[0]
+    firsts = np.cumsum([0, *(block.valid.size for block in blocks)]).tolist()
+    return Decoded(
+        pl.concat([block.updates for block in blocks]),
+        np.concatenate([block.valid for block in blocks]),
+        {
+            first + row: reason
+            for first, block in zip(firsts, blocks, strict=False)
+            for row, reason in block.reasons.items()
+        },
+    )
+
+
+def compact(updates: pl.DataFrame) -> pl.DataFrame:
+    """Copies the texts of decoded updates into memory of their own.
+
+    Texts of more than 12 bytes that `decode` returns are views into the block's bodies and
+    keep all of them in memory. Use this for a frame that is kept, above all after a filter.
+    """
+    own = pl.from_arrow(updates.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return cast("pl.DataFrame", own)
+
+
+def _blocks(lengths: NDArray[np.int64]) -> list[slice]:
+    """Rows cut into blocks that stay in the processor's cache and below an int32 of bytes."""
+    if lengths.size <= _BLOCK_ROWS and int(lengths.sum()) <= _BLOCK_BYTES:
+        return [slice(0, lengths.size)]
+    blocks, first = [], 0
+    ends = np.cumsum(lengths)
+    while first < lengths.size:
+        before = int(ends[first - 1]) if first else 0
+        fitting = int(np.searchsorted(ends, before + _BLOCK_BYTES, side="right"))
+        last = min(max(fitting, first + 1), first + _BLOCK_ROWS)
+        blocks.append(slice(first, last))
+        first = last
+    return blocks
+
+
+def _decode_block(bodies: Bodies, *, short_way: bool) -> Decoded:
+    count = bodies.starts.size
     valid = np.zeros(count, np.bool_)
     found = []
     if short_way and count:

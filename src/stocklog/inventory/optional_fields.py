@@ -27,13 +27,15 @@ class Tail:
         good: bool[m], whether the row ends as it must.
         quotes: int64[m], quotes that stand in the tail.
         present: by field, bool[m]; fields that no row has are left out.
-        values: by field, uint64[m, 2] string views or int64[m] integers, 0 where absent.
+        texts: by field, uint64[m, 2] string views, zeros where absent.
+        integers: by field, int64[m], 0 where absent.
     """
 
     good: NDArray[np.bool_]
     quotes: NDArray[np.int64]
     present: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
-    values: dict[str, NDArray[np.uint64] | NDArray[np.int64]] = field(default_factory=dict)
+    texts: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
+    integers: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def read_tail(reader: Reader) -> Tail:
@@ -79,14 +81,14 @@ def _read(
     start = at[rows] + opening
     if name in INTEGERS:
         value, length, fine = reader.number(start, reader.word_at(start))
-        integers = tail.values[name] = np.zeros(count, np.int64)
+        integers = tail.integers[name] = np.zeros(count, np.int64)
         integers[rows] = value
         tail.quotes[rows] += 2
         at[rows] = start + length
         return fine
     length = reader.scan(start)
     pair = reader.pair(start - 4)
-    views = tail.values[name] = np.zeros((count, 2), np.uint64)
+    views = tail.texts[name] = np.zeros((count, 2), np.uint64)
     views[rows] = inline_view(pair[:, 0], pair[:, 1], start, length)
     tail.quotes[rows] += 4
     at[rows] = start + length + 1
