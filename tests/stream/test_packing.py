@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -99,7 +100,7 @@ def all_entries(frames: list[SentFrame]) -> list[Entry]:
 
 def cut(bodies: list[bytes], cuts: list[int]) -> list[list[bytes]]:
     edges = [0, *sorted(edge % (len(bodies) + 1) for edge in cuts), len(bodies)]
-    return [bodies[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [bodies[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
 @given(

@@ -27,10 +27,9 @@ def check_stream_name(name: str) -> str:
     Raises:
         UsageError: it is empty, too long, reserved, or holds characters that the broker drops.
     """
-    if not name or len(name.encode()) > _NAME_BYTES:
-        raise UsageError(
-            f"A stream's name has 1 to {_NAME_BYTES} bytes, this one {len(name.encode())}"
-        )
+    size = _size(name)
+    if not 0 < size <= _NAME_BYTES:
+        raise UsageError(f"A stream's name has 1 to {_NAME_BYTES} bytes, this one {size}")
     if name.startswith("amq."):
         raise UsageError(f"The stream name {name!r} begins with 'amq.', which the broker reserves")
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in name):
@@ -48,10 +47,17 @@ def check_reference(name: str, what: str) -> str:
     Raises:
         UsageError: it is empty or longer than 255 bytes (bytes, not characters).
     """
-    size = len(name.encode())
+    size = _size(name)
     if not 0 < size <= _NAME_BYTES:
         raise UsageError(f"A {what}'s name has 1 to {_NAME_BYTES} bytes, this one {size}")
     return name
+
+
+def _size(name: str) -> int:
+    try:
+        return len(name.encode())
+    except UnicodeEncodeError:  # half a surrogate pair: bytes that are no UTF-8
+        raise UsageError(f"The name {name!r} is not UTF-8") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from stocklog.errors import ConnectionLostError, UsageError
+from stocklog.errors import AuthenticationError, ConnectionLostError, UsageError
 from stocklog.protocol import codes
 from stocklog.protocol.frames import Frame, Key
 from stocklog.stream.arguments import StreamArguments, check_stream_name
@@ -125,7 +125,8 @@ class StreamClient:
         for host, port in self._places(stream, leader=leader):
             try:
                 connection = self._connect(host, port)
-            except ConnectionLostError as error:
+            except (ConnectionLostError, AuthenticationError) as error:
+                # Also a certificate that was made for another name than the advertised one.
                 if (host, port) in self._reached:
                     raise  # the name is good, the node is down
                 log.warning(
@@ -210,7 +211,7 @@ class StreamClient:
             One entry a name.
         """
         frame = self._ask(lambda connection: connection.request(Key.METADATA, streams=names))
-        brokers = {ref: (host, port) for ref, host, port in frame.values["brokers"]}
+        brokers = {ref: (host, port) for ref, host, port in frame.values["brokers"] if host}
         found = {
             name: StreamMetadata(
                 code, brokers.get(leader), tuple(brokers[ref] for ref in replicas if ref in brokers)

@@ -37,6 +37,7 @@ _UNITS_MS = {
 _DURATION = re.compile(r"([0-9]{1,9})([YMDdhms])")
 _LAST = re.compile(r"last(?::([0-9]{1,18}))?")
 _LARGEST = (1 << 63) - 1
+_DIGITS = len(str(_LARGEST))
 _FORMS = (
     "An OFFSET is first, last, last:N, next, a number, a time (2026-11-24T14:05Z), "
     "a duration (15m), or a range A..B of these with first and end allowed"
@@ -130,12 +131,14 @@ def _range(written: str, left: str, right: str, now: int) -> OffsetSpec:
 
 def _point(text: str, now: int) -> tuple[Start, int]:
     if text.isascii() and text.isdigit():
-        if int(text) > _LARGEST:
-            raise UsageError(f"The offset {text} is larger than {_LARGEST}", _FORMS)
+        # Python refuses to read numbers of thousands of digits.
+        if len(text.lstrip("0")) > _DIGITS or int(text) > _LARGEST:
+            raise UsageError(f"The offset {text[:40]} is larger than {_LARGEST}", _FORMS)
         return Start.OFFSET, int(text)
     duration = _DURATION.fullmatch(text)
     if duration:
-        return Start.TIME, now - int(duration[1]) * _UNITS_MS[duration[2]]
+        # Before 1970 there is no message; the wire has no room for the largest durations.
+        return Start.TIME, max(0, now - int(duration[1]) * _UNITS_MS[duration[2]])
     return Start.TIME, _time_ms(text)
 
 

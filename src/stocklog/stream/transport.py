@@ -8,6 +8,7 @@ timeouts make the socket non-blocking and MSG_WAITALL useless.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -73,6 +74,12 @@ class PlainTransport:
                 return
             sent -= size
 
+    def can_send(self, timeout: float) -> bool:
+        """Whether a few bytes can be sent without blocking, now or within `timeout` seconds."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        return bool(poll.poll(timeout * 1000))
+
     def set_receive_timeout(self, seconds: float) -> None:
         """Let a receive without any byte end after so many seconds."""
         set_receive_timeout(self._sock, seconds)
@@ -109,8 +116,14 @@ class TlsTransport(PlainTransport):
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._flush()
-                if not self._more():
+                count = self._more()
+                if count is None:
+                    raise TimeoutError from None
+                if not count:
                     raise ssl.SSLEOFError("the peer closed during the TLS handshake") from None
+            except ssl.SSLError:
+                self._flush()  # tells the peer why
+                raise
             else:
                 self._flush()
                 return
@@ -146,11 +159,12 @@ class TlsTransport(PlainTransport):
         """As the plain one; the caller holds the connection's send lock."""
         for piece in pieces:
             view = memoryview(piece).cast("B")
-            for start in range(0, len(view), _TLS_PIECE):
+            while view:
                 with self._lock:
-                    self._tls.write(view[start : start + _TLS_PIECE])
+                    count = self._tls.write(view[:_TLS_PIECE])  # one record at a time
                     data = self._outgoing.read()
                 self._sock.sendall(data)
+                view = view[count:]
 
 
 Transport: TypeAlias = PlainTransport | TlsTransport
@@ -184,6 +198,8 @@ def open_transport(
         sock = socket.create_connection((host, port), timeout)
     except OSError as error:
         raise ConnectionLostError(f"No connection to {where}: {_reason(error)}") from error
+    except (ValueError, OverflowError) as error:  # a name or a port that cannot be one
+        raise ConnectionLostError(f"No connection to {where}: {error}") from error
     try:
         _tune(sock, timeout)
         if context is None:

@@ -57,6 +57,13 @@ class StreamURI:
             )
         if parts.query or parts.fragment:
             raise UsageError("The broker's URI has a query or a fragment; neither is known", _FORM)
+        if "@" in parts.path:
+            # What stands before it is a piece of the password, and must not become a host.
+            raise UsageError(
+                "The broker's URI has an @ behind a /; in a user's name, a password or a "
+                "virtual host both are written as %40 and %2F",
+                _FORM,
+            )
         tls = parts.scheme == TLS_SCHEME
         credentials, at, places = parts.netloc.rpartition("@")
         user, password = _credentials(credentials) if at else ("guest", "guest")
@@ -91,7 +98,7 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise UsageError(f"{text!r} in the broker's URI is no host", _FORM)
+            raise UsageError("A host in the broker's URI has one bracket only", _FORM)
         port = rest[1:]
     else:
         host, _, port = text.partition(":")
@@ -99,6 +106,7 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
         raise UsageError("The broker's URI names no host", _FORM)
     if not port:
         return unquote(host), default_port
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise UsageError(f"{port!r} in the broker's URI is no port (1 to 65535)", _FORM)
+    if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536):
+        # Not repeated: behind a mistake in the password it may be a piece of that.
+        raise UsageError("A port in the broker's URI is no number from 1 to 65535", _FORM)
     return unquote(host), int(port)

@@ -1,0 +1,87 @@
+"""Credit: never zero for long, never more bytes than the bound, whatever chunks come."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stocklog.stream.credit import CreditPolicy
+
+
+class Broker:
+    """Sends as many chunks as it has credit for; a reader takes them."""
+
+    def __init__(self, policy: CreditPolicy) -> None:
+        self.policy = policy
+        self.credit = 1  # what Subscribe gave
+        self.waiting: list[int] = []
+
+    def deliver(self, sizes: list[int]) -> int:
+        """Sends chunks of these sizes as far as credit goes; returns how many."""
+        sent = sizes[: self.credit]
+        if sent:
+            self.credit -= len(sent)
+            self.waiting += sent
+            self.policy.received(len(sent), sum(sent))
+        return len(sent)
+
+    def take(self, count: int) -> None:
+        del self.waiting[:count]
+        granted = self.policy.grant(len(self.waiting))
+        assert 0 <= granted <= 32_767
+        self.credit += granted
+
+
+def settle(broker: Broker, size: int, rounds: int = 200) -> None:
+    for _ in range(rounds):
+        broker.deliver([size] * 5000)
+        broker.take(len(broker.waiting))
+
+
+def test_chunks_of_one_size_fill_the_bound_and_no_more() -> None:
+    for size in (200, 10_000, 1 << 20):
+        broker = Broker(CreditPolicy(16 << 20))
+        settle(broker, size)
+        assert broker.credit * size <= 16 << 20
+        assert broker.credit >= min(4096, (16 << 20) // size) // 2
+
+
+def test_chunks_larger_than_the_bound_still_come_two_at_a_time() -> None:
+    broker = Broker(CreditPolicy(1 << 20))
+    settle(broker, 50 << 20)
+    assert 1 <= broker.credit <= 2
+
+
+def test_a_reader_that_takes_nothing_stops_the_flow() -> None:
+    broker = Broker(CreditPolicy(1 << 20))
+    settle(broker, 100_000)
+    for _ in range(100):
+        broker.deliver([100_000] * 5000)
+        broker.take(0)
+    assert broker.credit == 0
+    assert sum(broker.waiting) <= 1 << 20
+
+
+def test_growing_chunks_shrink_the_credit_at_once() -> None:
+    broker = Broker(CreditPolicy(1 << 20))
+    settle(broker, 300)
+    assert broker.credit > 1000
+    broker.deliver([500_000])
+    broker.take(1)
+    assert broker.policy.grant(0) == 0  # the small ones were promised before
+
+
+@given(
+    st.integers(1, 1 << 24),
+    st.lists(st.tuples(st.integers(48, 1 << 22), st.integers(0, 9)), min_size=1, max_size=60),
+)
+def test_whoever_takes_everything_is_never_left_without_credit(
+    bound: int, steps: list[tuple[int, int]]
+) -> None:
+    broker = Broker(CreditPolicy(bound))
+    for size, left in steps:
+        assert broker.deliver([size] * 3) > 0 or broker.waiting
+        broker.take(max(0, len(broker.waiting) - left))
+        assert broker.credit + len(broker.waiting) > 0
+    broker.take(len(broker.waiting))
+    assert broker.credit > 0
