@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -106,6 +108,8 @@ def info(
 
     with connected(broker, report) as connection:
         facts = describe(connection.client, name, beside(connection, management))
+    if table_format != "jsonl":
+        facts["retention"] = _retention_in_words(facts["retention"])
     if table_format == "text":
         facts["size"] = in_words(facts["size"])
         facts["replicas"] = facts["replicas"] or "none besides the leader"
@@ -147,12 +151,14 @@ def list_streams(
                 "ask on its machine: `rabbitmqctl list_queues name type`",
             )
         found = other.streams()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"stream": s.name, "segments": s.segments, "size": s.size, "retention": s.retention}
         for s in found
     ]
+    if table_format != "jsonl":
+        rows = [{**row, "retention": _retention_in_words(row["retention"])} for row in rows]
     if table_format == "text":
-        rows = [{**row, "size": in_words(row["size"])} for row in rows]  # type: ignore[arg-type]
+        rows = [{**row, "size": in_words(row["size"])} for row in rows]
     print_table(rows, ["stream", "segments", "size", "retention"], table_format)
 
 
@@ -178,3 +184,13 @@ def delete(*, name: str, yes: bool, broker: BrokerChoice, report: Report) -> Non
             click.confirm(question, abort=True, err=True)
         client.delete_stream(name)
     report.finish(f"deleted the stream '{name}'", {"stream": name, "deleted": True})
+
+
+def _retention_in_words(bounds: Mapping[str, Any] | None) -> str | None:
+    if bounds is None:
+        return None
+    length = bounds["max_length_bytes"]
+    kept = [part for part in (in_words(length), bounds["max_age"]) if part]
+    text = f"the newest {' and '.join(kept)}" if kept else "everything, without a bound"
+    segment = bounds["segment_bytes"]
+    return text + (f", in segments of {in_words(segment)}" if segment else "")

@@ -30,6 +30,8 @@ Say = Callable[[str], None]
 
 _STREAM_PORT = 5552
 _AMQP_PORT = 5672
+_PATIENCE = 1.0
+"""Seconds that a port gets to answer while we look around."""
 _HOW_TO_START = (
     "Start a private one with `stocklog broker up`, or name yours: "
     f"{URI_VARIABLE}=rabbitmq-stream://user:password@host:5552"
@@ -119,6 +121,8 @@ def _named(uri: str, origin: str, tls_ca: Path | None, name: str) -> Connection:
         client = StreamClient(target, connection_name=name, ssl_context=context)
     except ConnectionLostError as error:
         remedy = error.remedy or f"Is it running, and is this its stream port? (from {origin})"
+        if any(_lacks_streams(host, port) for host, port in target.hosts):
+            remedy = _HOW_TO_ENABLE
         raise BrokerNotFoundError(error.what, remedy) from error
     return Connection(client, origin)
 
@@ -132,7 +136,7 @@ def _found(*, start: bool, name: str, say: Say) -> Connection:
     if _listens("localhost", _STREAM_PORT):
         client = _client(LOCAL_URI, name)
         return Connection(client, "localhost:5552 as guest, the default")
-    streamless = _listens("localhost", _AMQP_PORT)
+    streamless = _lacks_streams("localhost", _STREAM_PORT)
     if not start:
         remedy = f"{_HOW_TO_ENABLE}. Or: {_HOW_TO_START}" if streamless else _HOW_TO_START
         raise BrokerNotFoundError(
@@ -153,10 +157,24 @@ def _client(uri: str, name: str) -> StreamClient:
 
 def _listens(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), 1.0).close()
+        socket.create_connection((host, port), _PATIENCE).close()
     except OSError:
         return False
     return True
+
+
+def _lacks_streams(host: str, port: int) -> bool:
+    """Whether a RabbitMQ speaks AMQP 0-9-1 there while nothing answers on the stream port."""
+    if _listens(host, port):
+        return False
+    try:
+        with socket.create_connection((host, _AMQP_PORT), _PATIENCE) as sock:
+            sock.settimeout(_PATIENCE)
+            sock.sendall(b"AMQP\x00\x00\x09\x01")
+            # The server's first frame is connection.start: a method on channel 0.
+            return sock.recv(3) == b"\x01\x00\x00"
+    except OSError:
+        return False
 
 
 def _trusting(tls_ca: Path) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
 from stocklog.ledger.writers import Sink
 from stocklog.protocol.chunk import MessageBlock
 from stocklog.stream import StreamClient, Subscriber, parse_offset
+from stocklog.stream.offsets import Start
 
 __all__ = ["ConsumeSummary", "batches", "consume"]
 
@@ -144,8 +145,10 @@ def consume(
     """
     summary = summary or ConsumeSummary(stream, offset)
     begun = time.perf_counter()
-    with client.subscriber(stream, parse_offset(offset), until_end=until_end) as subscriber:
+    spec = parse_offset(offset)
+    with client.subscriber(stream, spec, until_end=until_end) as subscriber:
         on_attached()
+        summary.gap = spec.start is Start.OFFSET and bool(subscriber.notes)
         for batch in ahead(batches(subscriber, count=count, stop=stop), stop=stop):
             try:
                 sink.write(batch)

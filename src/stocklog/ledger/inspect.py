@@ -45,14 +45,13 @@ class Declared:
     size: int | None = None
 
     @property
-    def retention(self) -> str:
-        """What the stream keeps, in words."""
-        age, length = self.arguments.get("x-max-age"), self.arguments.get("x-max-length-bytes")
-        segment = self.arguments.get("x-stream-max-segment-size-bytes")
-        kept = [f"{length} bytes" if length else "", f"{age}" if age else ""]
-        text = " and ".join(part for part in kept if part)
-        bound = f"the newest {text}" if text else "everything, without a bound"
-        return bound + (f", in segments of {segment} bytes" if segment else "")
+    def retention(self) -> dict[str, Any]:
+        """What bounds the stream: `max_length_bytes`, `max_age` and `segment_bytes`, or `None`."""
+        return {
+            "max_length_bytes": self.arguments.get("x-max-length-bytes"),
+            "max_age": self.arguments.get("x-max-age"),
+            "segment_bytes": self.arguments.get("x-stream-max-segment-size-bytes"),
+        }
 
 
 class Beside(Protocol):
@@ -198,7 +197,7 @@ def describe(client: StreamClient, name: str, other: Beside | None) -> dict[str,
     Returns:
         stream, first_offset, last_offset, messages (last - first + 1, as RabbitMQ counts:
         stored positions of readers take an offset now and then), size (bytes), segments,
-        retention, leader and replicas (host:port); `None` is unknown.
+        retention (see `Declared`), leader and replicas (host:port); `None` is unknown.
 
     Raises:
         StreamNotFoundError: there is no such stream.

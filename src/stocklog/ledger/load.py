@@ -123,8 +123,8 @@ def check_files(plan: LoadPlan) -> None:
     if sum(file == STDIN for file in plan.files) > 1:
         raise UsageError("Standard input can be read only once", "Give - once")
     for file in plan.files:
-        if file == STDIN:
-            continue
+        if file == STDIN or file.is_fifo() or file.is_char_device():
+            continue  # to look at it would be to take from it
         if plan.rejects is not None and plan.rejects.resolve() == file.resolve():
             raise UsageError(
                 f"{file} is to be loaded and to take the rejects", "Give another --rejects FILE"

@@ -252,9 +252,7 @@ class Producer:
             self._lock.acquire()
 
 
-def _row_bodies(
-    rows: list[Update], lead: bytes
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _row_bodies(rows: list[Update], lead: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Bodies of single updates in the shape of an encoded batch.
 
     They are objects already, so each is encoded as one: columns would cost more to build.
