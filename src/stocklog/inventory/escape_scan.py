@@ -20,11 +20,13 @@ class Escapes:
     r"""What a body's escapes stand for, as far as it matters for proving a row.
 
     Attributes:
+        present: bool[n], there is an escape.
         quotes: int64[n], escaped quotes that stand in the bytes (`\\"`).
         colons: int64[n], colons written as `\\u003a`, which do not stand in the bytes.
         odd: bool[n], an escape names half of a surrogate pair alone.
     """
 
+    present: NDArray[np.bool_]
     quotes: NDArray[np.int64]
     colons: NDArray[np.int64]
     odd: NDArray[np.bool_]
@@ -35,6 +37,7 @@ def scan_escapes(bodies: Bodies) -> Escapes:
     data, count = bodies.data, bodies.starts.size
     begin = _escape_starts(np.flatnonzero(bodies.lines == ord("\\")))
     row = np.searchsorted(bodies.starts, begin, side="right") - 1
+    present = np.bincount(row, minlength=count) > 0
     after = data[begin + 1]
     quotes = np.bincount(row[after == ord('"')], minlength=count)
     unicode = after == ord("u")
@@ -50,7 +53,7 @@ def scan_escapes(bodies: Bodies) -> Escapes:
         paired[1:-1] = adjacent & high[:-1] & low[1:]
         alone = (high & ~paired[1:]) | (low & ~paired[:-1])
         odd[row[alone]] = True
-    return Escapes(quotes.astype(np.int64), colons.astype(np.int64), odd)
+    return Escapes(present, quotes.astype(np.int64), colons.astype(np.int64), odd)
 
 
 def _escape_starts(backslashes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -30,6 +30,7 @@ __all__ = [
     "UOM_FORM",
     "UPDATE_SCHEMA",
     "check_extra",
+    "plainly_valid",
     "problems",
     "shown",
 ]
@@ -267,3 +268,41 @@ _RULES: dict[str, Callable[[Any], str]] = {
     "uom": _check_uom,
     "extra": check_extra,
 }
+
+
+def plainly_valid(update: Any, micros: object) -> bool:
+    """Whether a usual update is valid; False means that the rules are to be asked one by one.
+
+    Most rows that are met one at a time pass here, at a fifth of the cost of `problems`.
+
+    Args:
+        update: anything with the fields of the record as attributes, `extra` apart.
+        micros: its time, as for `problems`.
+    """
+    kind, quantity = update.type, update.quantity
+    return (
+        type(micros) is int
+        and MIN_MICROS <= micros <= MAX_MICROS
+        and type(quantity) is int
+        and -_PLAIN_LIMIT < quantity < _PLAIN_LIMIT
+        and ((kind == "adjustment" and quantity != 0) or (kind == "count" and quantity >= 0))
+        and type(update.reason) is str
+        and update.reason in _REASON_SET
+        and _is_plain(update.update_id)
+        and _is_plain(update.sku)
+        and _is_plain(update.location_id)
+        and _is_plain(update.source)
+        and update.to_location_id is None
+        and update.expected_quantity is None
+        and update.uom is None
+        and update.source_seq is None
+        and (update.reference is None or _is_plain(update.reference))
+    )
+
+
+_PLAIN_LIMIT = 1 << 60
+_REASON_SET = frozenset(REASONS)
+
+
+def _is_plain(text: object) -> bool:
+    return type(text) is str and 0 < len(text) <= 64 and text.isascii() and "\0" not in text

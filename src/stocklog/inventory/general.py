@@ -7,9 +7,9 @@ some halves of surrogate pairs become other characters. So a row counts only if 
 accounts for every mark in its bytes:
 
 - one `{` and no `[`: the members are plain values;
-- as many colons as found fields (and as stand inside the found texts): no member is
-  hidden;
-- two quotes for each found field and two more for each found text: nothing that is
+- as many colons as found fields and optional fields that are null (and as stand inside
+  the found texts): no member is hidden;
+- two quotes for each such member and two more for each found text: nothing that is
   not text became text;
 - no control character, and no escape of half a surrogate pair.
 
@@ -26,6 +26,7 @@ import polars as pl
 from stocklog.inventory import timestamps
 from stocklog.inventory.escape_scan import Escapes, scan_escapes
 from stocklog.inventory.fields import FIELDS, INTEGERS, UPDATE_SCHEMA
+from stocklog.inventory.nulls import count_nulls
 from stocklog.inventory.proven import Proven
 from stocklog.inventory.validation import bad_rows
 
@@ -143,6 +144,7 @@ def _accounted(bodies: Bodies, frame: pl.DataFrame, escapes: Escapes | None) -> 
         ),
     )
     texts, integers, inside = (column.to_numpy() for column in needed)
+    plain = np.ones(frame.height, np.bool_)
     colons, quotes = bodies.count(ord(":")), bodies.count(ord('"'))
     fine = np.ones(frame.height, np.bool_)
     if escapes is not None:
@@ -150,7 +152,11 @@ def _accounted(bodies: Bodies, frame: pl.DataFrame, escapes: Escapes | None) -> 
         quotes = quotes - escapes.quotes
         colons = colons + escapes.colons
         fine = ~escapes.odd
-    result: NDArray[np.bool_] = (
-        fine & (colons == texts + integers + inside) & (quotes == 4 * texts + 2 * integers)
-    )
+        plain = ~escapes.present
+    hidden = colons - (texts + integers + inside)
+    rows = np.flatnonzero(plain & (hidden > 0))
+    if rows.size:
+        hidden[rows] -= count_nulls(bodies.select(rows), frame[rows])
+        quotes[rows] -= 2 * (colons - (texts + integers + inside))[rows]
+    result: NDArray[np.bool_] = fine & (hidden == 0) & (quotes == 4 * texts + 2 * integers)
     return result

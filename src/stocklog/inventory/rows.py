@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from stocklog.inventory import timestamps
-from stocklog.inventory.fields import FIELDS, INTEGERS, problems, shown
+from stocklog.inventory.fields import FIELDS, INTEGERS, plainly_valid, problems, shown
 from stocklog.inventory.record import Update, invalid
 
 __all__ = ["decode_row", "encode_row", "read_row"]
@@ -100,7 +100,11 @@ def read_row(body: bytes) -> tuple[dict[str, Any], list[str]]:
         if isinstance(values, str):
             return {}, [values]
     else:
-        values = {name: getattr(wire, name) for name in FIELDS}
+        values = msgspec.structs.asdict(wire)
+        values["occurred_at"] = micros = _micros(wire.occurred_at)
+        if plainly_valid(wire, micros):
+            return values, []
+        return values, problems(values)
     moment = values.get("occurred_at")
     if moment is not None:
         values["occurred_at"] = _micros(moment)
