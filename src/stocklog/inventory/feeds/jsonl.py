@@ -24,8 +24,10 @@ from stocklog.inventory.fields import FIELDS, INTEGERS
 
 __all__ = ["JsonRows"]
 
-# One odd line sends its piece down the slow way, so pieces are smaller than blocks.
-PIECE = 256 << 10
+# Lines read at once. One odd line among them makes them be tried again in four parts each time, and
+# only a part of few lines goes the slow way.
+PIECE = 1 << 20
+FEW_LINES = 500
 # A line with an escape or an array goes the slow way. Without them a quote begins or ends a text,
 # and a colon that is not inside a text ends a key, always.
 DOUBTS = (b"\\", b"[")
@@ -92,11 +94,11 @@ class JsonRows:
         problems: dict[int, str] = {}
         done = 0
         for first, last, is_slow in _runs(block, rows, slow):
-            frame = None if is_slow else self._quick(block, rows[first:last])
-            if frame is None:
-                frame = self._slow(block, rows[first:last], done, lines.unreadable, problems)
-            parts.append(frame)
-            done += frame.height
+            for piece, frame in self._quick_pieces(block, rows[first:last], is_slow=is_slow):
+                if frame is None:
+                    frame = self._slow(block, piece, done, lines.unreadable, problems)
+                parts.append(frame)
+                done += frame.height
         columns = pl.concat(parts) if parts else pl.DataFrame(schema=self._schema)
         numbers = np.arange(self._next_row, self._next_row + len(rows), dtype=np.int64)
         self._next_row += len(rows)
@@ -114,19 +116,42 @@ class JsonRows:
             bytes_read=self._source.position,
         )
 
+    def _quick_pieces(
+        self, block: Block, rows: IntArray, *, is_slow: bool
+    ) -> Iterator[tuple[IntArray, pl.DataFrame | None]]:
+        """Read lines that follow each other in ever smaller parts; None for what must go slowly."""
+        frame = None if is_slow else self._quick(block, rows)
+        if frame is not None or is_slow or len(rows) <= FEW_LINES:
+            yield rows, frame
+            return
+        for part in np.array_split(rows, 4):
+            yield from self._quick_pieces(block, part, is_slow=False)
+
     def _quick(self, block: Block, rows: IntArray) -> pl.DataFrame | None:
         """Read lines that follow each other, or return None if they need a closer look."""
-        start, end = int(block.starts[rows[0]]), int(block.ends[rows[-1]])
-        piece = block.data[start:end]
+        piece = block.data[block.starts[rows[0]] : block.ends[rows[-1]]]
+        ends = block.line(int(rows[0])) + block.line(int(rows[-1]))
+        # Fewer columns are read faster. If other lines have more, the sums show it.
+        likely = {n: dtype for n, dtype in _QUICK_SCHEMA.items() if f'"{n}"'.encode() in ends}
+        frame = self._proven(piece, len(rows), likely) if likely else None
+        if frame is None and len(likely) < len(_QUICK_SCHEMA):
+            frame = self._proven(piece, len(rows), _QUICK_SCHEMA)
+        return frame
+
+    def _proven(
+        self, piece: bytes, lines: int, schema: dict[str, pl.DataType]
+    ) -> pl.DataFrame | None:
+        """Read a piece, or return None if its sums do not prove it."""
         try:
-            frame = pl.read_ndjson(piece, schema=_QUICK_SCHEMA)
+            frame = pl.read_ndjson(piece, schema=schema)
         except (pl.exceptions.PolarsError, ValueError, OverflowError):
             return None
-        if frame.height != len(rows):
+        if frame.height != lines:
             return None
         absent = frame.null_count().row(0, named=True)
         members = sum(frame.height - nulls for nulls in absent.values())
-        texts = sum(frame.height - absent[name] for name in _TEXTS)
+        text_names = [name for name in _TEXTS if name in schema]
+        texts = sum(frame.height - absent[name] for name in text_names)
         # Every member has a colon, so more of them are unknown, repeated, null or nested members;
         # and every text has two quotes, so fewer are numbers where text must stand.
         # One brace a line: no value is an object, whose text would bring colons and quotes along.
@@ -137,13 +162,21 @@ class JsonRows:
             return None
         colons = int(np.count_nonzero(view == ord(":"))) - members
         # Other texts than times seldom have any; only then those are counted too.
-        if colons != _colons_inside(frame, _TIMES) and colons != _colons_inside(frame, _TEXTS):
+        times = [name for name in _TIMES if name in schema]
+        if colons != _colons_inside(frame, times) and colons != _colons_inside(frame, text_names):
             return None
-        extra = pl.lit(None, dtype=pl.String).alias("extra")
-        return frame.select(*self._taken_in_order(), extra)
+        return self._complete(frame)
 
-    def _taken_in_order(self) -> list[str]:
-        return [name for name in self._schema if name != "extra"]
+    def _complete(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the columns of a proven piece in the reader's schema; absent ones are null."""
+        return pl.DataFrame(
+            [
+                frame[name]
+                if name in frame.columns and name != "extra"
+                else pl.Series(name, [None], dtype=dtype).new_from_index(0, frame.height)
+                for name, dtype in self._schema.items()
+            ]
+        )
 
     def _slow(
         self,
@@ -198,6 +231,8 @@ class JsonRows:
 
 def _colons_inside(frame: pl.DataFrame, texts: Sequence[str]) -> int:
     """Count the colons inside of some of a frame's texts."""
+    if not texts:
+        return 0
     counts = frame.select(pl.col(*texts).str.count_matches(":", literal=True).sum())
     return sum(counts.row(0))
 
