@@ -103,6 +103,13 @@ def test_another_protocol_is_recognised_by_its_absurd_size() -> None:
         fed(FrameReader(), b"HTTP/1.1 400 Bad Request\r\n\r\n", [100])
 
 
+@pytest.mark.parametrize("count", [4, 5, 6, 7])
+def test_four_bytes_are_enough_to_see_an_absurd_size(count: int) -> None:
+    # Seen before the fix: the 7 bytes of a TLS alert were awaited until the time was over.
+    with pytest.raises(ProtocolError, match="limit"):
+        fed(FrameReader(1 << 16, 1 << 16), b"\x15\x03\x01\x00\x02\x02\x46"[:count], [count])
+
+
 def test_a_lying_size_costs_no_memory() -> None:
     reader, process = FrameReader(), psutil.Process()
     before = process.memory_info().rss

@@ -93,11 +93,12 @@ class FrameReader:
         if rest and position:
             self._scratch[:rest] = self._scratch[position : self._filled]
         self._filled = rest
-        if rest < 8:
+        if rest < 4:
             return
+        # Checked with the first four bytes: a peer of another protocol may send few more.
         size = int.from_bytes(self._view[:4], "big")
-        self._check(size, self._view[4:8])
-        if size + 4 > _OWN_BUFFER:
+        self._check(size, self._view[4 : min(rest, 8)])
+        if rest >= 8 and size + 4 > _OWN_BUFFER:
             # Not zeroed, so that memory is only touched as bytes arrive: a lying size
             # costs nothing.
             self._large = memoryview(np.empty(size, np.uint8).data)
@@ -108,8 +109,8 @@ class FrameReader:
     def _check(self, size: int, head: memoryview) -> None:
         if size < 4:
             raise ProtocolError(f"The broker sent a frame of {size} bytes; a header alone has 4")
-        is_chunk = int.from_bytes(head[:2], "big") & 0x7FFF == Key.DELIVER
-        limit = self.max_chunk if is_chunk else self.max_frame
+        may_be_chunk = len(head) < 2 or int.from_bytes(head[:2], "big") & 0x7FFF == Key.DELIVER
+        limit = self.max_chunk if may_be_chunk else self.max_frame
         if size > limit:
             raise ProtocolError(
                 f"The broker sent a frame of {size} bytes; the limit is {limit}",
