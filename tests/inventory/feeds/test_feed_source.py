@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import json
 import os
 import sys
 import threading
@@ -58,7 +60,7 @@ def test_damaged_packed_data_are_one_clear_error(tmp_path):
 
 
 def test_a_packed_bomb_stays_bounded():
-    bomb = gzip.compress(csv_text(csv_line()).encode() + b"\0" * (200 << 20))
+    bomb = gzip.compress(csv_text(csv_line()).encode() + b"\0" * (50 << 20))
     whole = read(bomb)
     assert whole.numbers == [1]
     assert len(whole.rejects) == 1
@@ -136,8 +138,6 @@ def test_files_that_cannot_be_opened(tmp_path):
 
 
 def test_a_stream_that_was_handed_in_stays_open():
-    import io
-
     stream = io.BytesIO(csv_text(csv_line()).encode())
     with open_feed("-", stream=stream) as feed:
         list(feed)
@@ -151,3 +151,29 @@ def test_ids_of_a_pipe_are_uuids_that_rise():
     assert {str(i)[14] for i in ids} == {"7"}
     assert {str(i)[19] for i in ids} <= set("89ab")
     assert row()["update_id"] not in ids
+
+
+def test_a_file_that_grows_while_it_is_read_is_said_at_the_end(tmp_path):
+    path = tmp_path / "stock.csv"
+    path.write_bytes(MANY)
+    with open_feed(path, block_size=100_000) as feed:
+        batches = iter(feed)
+        next(batches)
+        with path.open("ab") as pen:
+            pen.write(csv_line(1).encode())
+        with pytest.raises(FeedError, match="changed while it was read"):
+            list(batches)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"quantity": 0}, "quantity: an adjustment changes the stock, so it cannot be 0"),
+        ({"uom": 'a"\\'}, "uom: it must be a UN/ECE Rec 20 code"),
+        ({"sku": "x" * 99}, "sku: it must be text of 1 to 64 characters"),
+        ({"quantity": -3.5}, "quantity: it must be an exact integer"),
+    ],
+)
+def test_rules_leave_out_the_values(changes, rule):
+    (reject,) = read(json.dumps(row(**changes)), input_format="jsonl").rejects
+    assert reject.rule.startswith(rule)

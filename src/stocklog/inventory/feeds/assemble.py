@@ -214,7 +214,9 @@ class Assembler:
         lost = value.is_null() & has_input
         if not lost.any():
             return
-        why = pl.when(pl.lit(lost)).then(pl.lit(f"nothing comes out of {expression.sql}"))
+        why = pl.when(pl.lit(lost)).then(
+            pl.lit(f"without a value: nothing comes out of {expression.sql}")
+        )
         known = [
             pl.lit(twins[name]) + f" (column {name})"
             for name in read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -103,6 +104,8 @@ class Feed:
         self._path = path
         self._options = options
         self._parquet: ParquetFeed | None = None
+        # Ids come from a digest of the content: a file that grows meanwhile would get wrong ones.
+        self._signature = _signature(path) if path else None
         told = options.input_format or detect.by_name(self.name if path else "")
         head = source.start()
         if source.packed and told == "parquet":
@@ -138,12 +141,18 @@ class Feed:
         """Yield the feed's batches in order.
 
         Raises:
-            FeedError: the feed breaks off here; everything before was handed out.
+            FeedError: the feed breaks off here, or changed meanwhile; everything before was
+                handed out.
             UsageError: its times have no zone and the options name none.
         """
         for rows in self._rows:
             yield self._assembler.assemble(rows)
         self._assembler.finish()
+        if self._path is not None and self._signature != _signature(self._path):
+            raise FeedError(
+                f"{self.name} changed while it was read",
+                "Load it again once it is complete; the update ids made for it may not be final",
+            )
 
     def close(self) -> None:
         """Close the file; a stream that was handed in stays open."""
@@ -216,6 +225,15 @@ class _LateDigestIds:
         if self._feed.digest is None:
             self._feed.digest = content_digest(self._path)
         return DigestIds(self._feed.digest, self._run).make(row_numbers)
+
+
+def _signature(path: Path) -> tuple[int, int] | None:
+    """Return what tells that a regular file was written to: its size and its time."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def _source_name(name: str, path: Path | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ import numpy.typing as npt
 import polars as pl
 
 __all__ = ["FeedBatch", "RawRows", "Reject", "long_line_text", "text_of"]
+
+# How reasons show a value: quoted (long texts cut), or a number.
+_VALUE = re.compile(r' is (?:"(?:[^"\\]|\\.)*"?…?(?: \(\d+ characters\))?|-?\d[\d.eE+-]*): ')
 
 IntArray = npt.NDArray[np.int64]
 
@@ -23,7 +27,7 @@ class Reject:
         file: the feed's name (the file's own name without its folder, or ``stdin``).
         line: CSV and JSON Lines: the line in the file where the row begins, counted from 1, header
             and blank lines included. Parquet: the row's number, counted from 1.
-        reason: what is wrong, in words that do not repeat the value, so that rejects can be summed.
+        reason: what is wrong, one text for each broken rule, joined by semicolons.
         row: the row's text without its line end; for Parquet a JSON object of the row. Base64 of
             the bytes where `base64` is set.
         base64: whether `row` is base64, because the bytes are not UTF-8.
@@ -34,6 +38,11 @@ class Reject:
     reason: str
     row: str
     base64: bool = False
+
+    @property
+    def rule(self) -> str:
+        """The reason without the row's own values, so that equal faults can be summed."""
+        return _VALUE.sub(": ", self.reason)
 
     def to_dict(self) -> dict[str, str | int]:
         """Return the reject as one line of a reject file: `row`, or `row_base64` instead of it."""
