@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from reference import Batch, encode_chunk, messages_of, payload_of
+from chunk_reference import Batch, encode_chunk, messages_of, payload_of
 
 from stocklog.errors import ProtocolError
 from stocklog.protocol import chunk as chunks

@@ -10,7 +10,7 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import (
+from chunk_reference import (
     Batch,
     BrokenError,
     decode_data,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from reference import Batch, encode_chunk, encode_data, payload_of
+from chunk_reference import Batch, encode_chunk, encode_data, payload_of
 
 from stocklog.protocol import amqp, entries
 from stocklog.protocol import chunk as chunks
