@@ -110,7 +110,9 @@ def _prove(bodies: Bodies, frame: pl.DataFrame) -> tuple[NDArray[np.bool_], pl.D
     """Which rows are proven and valid, bool[n], and those rows."""
     micros, good = timestamps.parse_column(frame["occurred_at"])
     escapes = scan_escapes(bodies) if (bodies.lines == ord("\\")).any() else None
-    if escapes is not None or not good.all() or not _accounted_at_once(bodies, frame):
+    if good.all() and _accounted_at_once(bodies, frame, escapes):
+        good = good if escapes is None else good & ~escapes.odd
+    else:
         good &= _accounted(bodies, frame, escapes)
     moments = pl.Series("occurred_at", micros).cast(UPDATE_SCHEMA["occurred_at"])
     updates = frame.with_columns(moments, pl.lit(None, dtype=pl.String).alias("extra"))
@@ -118,7 +120,7 @@ def _prove(bodies: Bodies, frame: pl.DataFrame) -> tuple[NDArray[np.bool_], pl.D
     return good, updates if good.all() else updates.filter(pl.Series(good))
 
 
-def _accounted_at_once(bodies: Bodies, frame: pl.DataFrame) -> bool:
+def _accounted_at_once(bodies: Bodies, frame: pl.DataFrame, escapes: Escapes | None) -> bool:
     """Whether the marks of all rows together are accounted for.
 
     No row can have fewer colons than are accounted for, so equal sums mean equal rows;
@@ -129,9 +131,12 @@ def _accounted_at_once(bodies: Bodies, frame: pl.DataFrame) -> bool:
     texts = sum(frame.height - frame[name].null_count() for name in _TEXTS)
     integers = sum(frame.height - frame[name].null_count() for name in INTEGERS)
     lines = bodies.lines
-    if np.count_nonzero(lines == ord(":")) != texts + integers + 2 * frame.height:
+    colons, quotes = np.count_nonzero(lines == ord(":")), np.count_nonzero(lines == ord('"'))
+    if escapes is not None:
+        colons, quotes = colons + escapes.colons.sum(), quotes - escapes.quotes.sum()
+    if colons != texts + integers + 2 * frame.height:
         return False
-    return bool(np.count_nonzero(lines == ord('"')) == 4 * texts + 2 * integers)
+    return bool(quotes == 4 * texts + 2 * integers)
 
 
 def _accounted(bodies: Bodies, frame: pl.DataFrame, escapes: Escapes | None) -> NDArray[np.bool_]:
