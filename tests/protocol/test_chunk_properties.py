@@ -8,8 +8,6 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from chunk_reference import (
     Batch,
     BrokenError,
@@ -19,6 +17,8 @@ from chunk_reference import (
     messages_of,
     payload_of,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stocklog.errors import ProtocolError
 from stocklog.protocol import chunk as chunks
