@@ -46,12 +46,15 @@ class Line:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.reads: list[bytes] = []  # as they came, one recv each
+        self.closing = threading.Event()
 
     def read_bytes(self) -> bytes:
-        data = self.sock.recv(65536)
-        self.reads.append(data)
-        return data
+        """What one read gives; nothing at the end."""
+        return self.sock.recv(65536)
+
+    def idle(self) -> None:
+        """Neither reads nor sends until the test is over."""
+        self.closing.wait(30)
 
     def read(self) -> Frame:
         """The next frame; raises ConnectionError at the end."""
@@ -172,6 +175,7 @@ class Peer:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for line in self.lines:
+            line.closing.set()
             with contextlib.suppress(OSError):
                 line.sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
