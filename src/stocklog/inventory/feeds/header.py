@@ -21,12 +21,10 @@ class Header:
         names: the columns' names, blanks around them removed; a column without one is called
             ``column N``, N from 1.
         delimiter: one character.
-        recognised: whether the delimiter was told by the file, not by an option.
     """
 
     names: tuple[str, ...]
     delimiter: str
-    recognised: bool
 
 
 def read_header(blocks: BlockReader, file: str, delimiter: str | None) -> Header | None:
@@ -46,7 +44,6 @@ def read_header(blocks: BlockReader, file: str, delimiter: str | None) -> Header
     Raises:
         FeedError: the first line cannot be a header.
     """
-    recognised = delimiter is None
     while (block := blocks.next()) is not None:
         if block.long_line:
             raise FeedError(
@@ -62,7 +59,7 @@ def read_header(blocks: BlockReader, file: str, delimiter: str | None) -> Header
                 continue
             blocks.give_back(block, index + 1)
             found = delimiter or _recognise(line)
-            return Header(_names(line, found, file), found, recognised)
+            return Header(_names(line, found, file), found)
     return None
 
 
