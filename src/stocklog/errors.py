@@ -16,8 +16,10 @@ __all__ = [
     "FeedError",
     "InvalidUpdateError",
     "MessageTooLargeError",
+    "ProducerConflictError",
     "ProtocolError",
     "StocklogError",
+    "StoreError",
     "StreamError",
     "StreamNotFoundError",
     "UnconfirmedError",
@@ -84,6 +86,10 @@ class MessageTooLargeError(StreamError):
     """A message that cannot fit a frame; refused before anything was sent."""
 
 
+class ProducerConflictError(StreamError):
+    """Somebody else publishes under our producer's name; what was not confirmed is unknown."""
+
+
 class UnconfirmedError(StreamError):
     """Messages were sent, and the broker neither confirmed nor refused them.
 
@@ -118,3 +124,7 @@ class BrokerNotFoundError(StocklogError):
 
 class BrokerStartError(StocklogError):
     """A private RabbitMQ node did not come up."""
+
+
+class StoreError(StocklogError):
+    """A store that cannot be used, does not belong to the stream, or cannot answer."""

@@ -1,0 +1,136 @@
+"""Legs: what an update does to one key, as columns. A transfer has two, all others one.
+
+A key is a (sku, location); here it is a number from 0 that somebody else gives out. The
+order within a key is (time, offset), and a key has at most one leg an offset, since a
+transfer's two legs are of different locations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    I64: TypeAlias = NDArray[np.int64]
+    U8: TypeAlias = NDArray[np.uint8]
+
+__all__ = [
+    "ADJUSTMENT",
+    "COUNT",
+    "IN",
+    "KINDS",
+    "OUT",
+    "RESERVATION",
+    "Legs",
+    "event_order",
+    "is_delta",
+]
+
+ADJUSTMENT, COUNT, OUT, IN, RESERVATION = range(5)
+
+KINDS = ("adjustment", "count", "transfer_out", "transfer_in", "reservation")
+"""Names of the kinds of legs, by their numbers."""
+
+_IS_DELTA = np.array([True, False, True, True, False])
+
+
+def is_delta(kinds: U8) -> NDArray[np.bool_]:
+    """Which legs add to what is on hand: all but counts and reservations.
+
+    Args:
+        kinds: uint8[n], numbers of `KINDS`.
+    """
+    found: NDArray[np.bool_] = _IS_DELTA[kinds]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """n legs.
+
+    Attributes:
+        keys: int64[n], the key that it changes.
+        times: int64[n], when it happened, microseconds since 1970, UTC.
+        offsets: int64[n], the update's offset in the log.
+        kinds: uint8[n], number of `KINDS`.
+        values: int64[n], what it adds; of a count what was found.
+        reasons: uint8[n], number of `stocklog.inventory.update.REASONS`.
+        sources: int64[n], number of the source, given out like the keys.
+    """
+
+    keys: I64
+    times: I64
+    offsets: I64
+    kinds: U8
+    values: I64
+    reasons: U8
+    sources: I64
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, rows: I64 | NDArray[np.bool_] | slice) -> Legs:
+        """Some of the legs, in the order of `rows`."""
+        return Legs(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    @classmethod
+    def joined(cls, parts: list[Legs]) -> Legs:
+        """Several, one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                if parts
+                else np.zeros(0, np.uint8 if name in ("kinds", "reasons") else np.int64)
+                for name in cls.__slots__
+            )
+        )
+
+    @classmethod
+    def none(cls) -> Legs:
+        """No legs."""
+        return cls.joined([])
+
+    @property
+    def in_event_order(self) -> Legs:
+        """The same, by key, then time, then offset."""
+        return self[event_order(self.keys, self.times, self.offsets)]
+
+
+def event_order(keys: I64, times: I64, offsets: I64) -> I64:
+    """Rows by key, then time, then offset.
+
+    Where the numbers are small enough, which they usually are, two sorts of packed words
+    do it at a fraction of the price of a sort by several columns.
+
+    Args:
+        keys: int64[n], not negative.
+        times: int64[n].
+        offsets: int64[n].
+
+    Returns:
+        int64[n], numbers of rows.
+    """
+    count = len(keys)
+    if count < 2:
+        return np.arange(count, dtype=np.int64)
+    row_bits = int(count - 1).bit_length()
+    first = int(times.min())
+    span = int(times.max()) - first
+    rising = bool((offsets[1:] >= offsets[:-1]).all())
+    if not rising or span >> (63 - row_bits) or int(keys.max()) >> (63 - row_bits):
+        return np.lexsort((offsets, times, keys)).astype(np.int64, copy=False)
+    mask = (1 << row_bits) - 1
+    rows = np.arange(count, dtype=np.int64)
+    if (times[1:] >= times[:-1]).all():
+        by_time = rows
+    else:
+        by_time = np.sort(((times - first) << row_bits) | rows) & mask
+    by_key = np.sort((keys[by_time] << row_bits) | rows) & mask
+    order: I64 = by_time[by_key]
+    return order
