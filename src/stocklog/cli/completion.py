@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from stocklog.cli.failures import COMPLETE_VARIABLE, PROGRAM
 from stocklog.cli.options import example
 
 __all__ = ["completion"]
@@ -28,4 +29,4 @@ def completion(*, shell: str) -> None:
     maker = get_completion_class(shell)
     if maker is None:  # click would have to drop a shell for this
         raise click.UsageError(f"this version of click cannot complete in {shell}")
-    sys.stdout.write(maker(cli, {}, "stocklog", "_STOCKLOG_COMPLETE").source() + "\n")
+    sys.stdout.write(maker(cli, {}, PROGRAM, COMPLETE_VARIABLE).source() + "\n")

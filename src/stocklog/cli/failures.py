@@ -15,16 +15,22 @@ from stocklog.cli.report import complain
 from stocklog.errors import StocklogError, UsageError
 
 __all__ = [
+    "COMPLETE_VARIABLE",
     "DONE",
     "FAILED",
     "GAP",
     "INTERRUPTED",
+    "PROGRAM",
     "REJECTS",
     "USAGE",
     "VERIFY",
     "run",
     "silence_stdout",
 ]
+
+PROGRAM = "stocklog"
+COMPLETE_VARIABLE = "_STOCKLOG_COMPLETE"
+"""Set by the script of `stocklog completion` when the shell asks for words."""
 
 DONE = 0
 FAILED = 1
@@ -45,11 +51,13 @@ def run(command: click.Command, args: Sequence[str] | None) -> int:
     Returns:
         The exit status.
     """
-    words = None if args is None else list(args)
+    words = sys.argv[1:] if args is None else list(args)
     try:
-        status = command.main(words, prog_name="stocklog", standalone_mode=False)
+        status = _invoke(command, words)
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # the terminal has written ^C there
         complain("interrupted", kind=None)
         return INTERRUPTED
     except BrokenPipeError:
@@ -58,6 +66,19 @@ def run(command: click.Command, args: Sequence[str] | None) -> int:
     except Exception as error:
         return _explain(error)
     return status if isinstance(status, int) else DONE
+
+
+def _invoke(command: click.Command, words: list[str]) -> object:
+    """What click's own `main` does, without its ideas about errors and broken pipes."""
+    if instruction := os.environ.get(COMPLETE_VARIABLE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(command, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
+    try:
+        with command.make_context(PROGRAM, words) as context:
+            return command.invoke(context)
+    except click.exceptions.Exit as end:  # --help and --version
+        return end.exit_code
 
 
 def silence_stdout() -> None:

@@ -105,9 +105,16 @@ def stream_option(function: Function) -> Function:
         metavar="NAME",
         default=DEFAULT_STREAM,
         show_default=True,
+        callback=_checked_stream,
         help="The stream.",
     )
     return option(function)
+
+
+def _checked_stream(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    from stocklog.stream.arguments import check_stream_name
+
+    return value if value == DEFAULT_STREAM else check_stream_name(value)
 
 
 def table_option(function: Function) -> Function:

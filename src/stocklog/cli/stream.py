@@ -25,7 +25,7 @@ management_option = click.option(
 )
 
 
-@click.group()
+@click.group(epilog=example("stocklog stream info inventory_updates", "stocklog stream list"))
 def stream() -> None:
     """The stream itself: make it, look at it, delete it."""
 

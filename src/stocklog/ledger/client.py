@@ -22,6 +22,9 @@ from stocklog.stream import StreamClient, Subscriber, parse_offset
 
 __all__ = ["Batch", "Client", "Consumer", "InvalidMessage", "Producer", "connect"]
 
+_GLANCE = 1.0
+"""Seconds after which an endless wait comes up, so that a Ctrl-C is always seen."""
+
 
 def connect(
     uri: str | None = None,
@@ -190,7 +193,9 @@ class Consumer:
                 "Two threads read from one consumer", "Open a consumer for each of them"
             )
         try:
-            block = self._subscriber.next(timeout)
+            block = self._subscriber.next(_GLANCE if timeout is None else timeout)
+            while block is None and timeout is None and not self._subscriber.ended:
+                block = self._subscriber.next(_GLANCE)
         finally:
             self._lock.release()
         return None if block is None else decode(block)

@@ -17,6 +17,7 @@ from stocklog.inventory import codec
 from stocklog.inventory.feeds import Feed, FeedOptions, open_feed
 from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
 from stocklog.ledger.produce import BLOCK_ROWS, drain
+from stocklog.stream import PublisherOptions
 
 if TYPE_CHECKING:
     from stocklog.inventory.codec import Encoded
@@ -40,6 +41,9 @@ class LoadPlan:
         codec: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
         sub_batch: updates in one entry; 1 is plain entries.
         name: of the producer, or `None`.
+
+    Raises:
+        UsageError: an envelope or a name that cannot be.
     """
 
     files: Sequence[Path]
@@ -48,6 +52,9 @@ class LoadPlan:
     codec: str = "none"
     sub_batch: int = 500
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        PublisherOptions(name=self.name, codec=self.codec, sub_batch=self.sub_batch)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from stocklog.errors import UnconfirmedError
 from stocklog.inventory import codec
 from stocklog.inventory.simulate import Simulator
 from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
+from stocklog.stream import PublisherOptions
 
 if TYPE_CHECKING:
     from stocklog.inventory.codec import Encoded
@@ -47,6 +48,9 @@ class ProducePlan:
         codec: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
         sub_batch: updates in one entry; 1 is plain entries.
         name: of the producer, or `None`.
+
+    Raises:
+        UsageError: an envelope or a name that cannot be.
     """
 
     count: int | None = 100_000
@@ -58,6 +62,9 @@ class ProducePlan:
     codec: str = "none"
     sub_batch: int = 500
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        PublisherOptions(name=self.name, codec=self.codec, sub_batch=self.sub_batch)
 
 
 @dataclass(slots=True)
