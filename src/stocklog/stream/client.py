@@ -15,12 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from stocklog.errors import AuthenticationError, ConnectionLostError, UsageError
+from stocklog.errors import ConnectionLostError, UsageError
 from stocklog.protocol import codes
-from stocklog.protocol.frames import Frame, Key
+from stocklog.protocol.frames import Key
+from stocklog.stream import tracking
 from stocklog.stream.arguments import StreamArguments, check_stream_name
 from stocklog.stream.connection import RPC_TIMEOUT, Connection
 from stocklog.stream.handshake import HEARTBEAT
+from stocklog.stream.nodes import Address, Nodes
 from stocklog.stream.offsets import OffsetSpec, parse_offset
 from stocklog.stream.options import PublisherOptions
 from stocklog.stream.positions import Probe
@@ -60,6 +62,8 @@ class StreamClient:
         heartbeat: seconds that are proposed to the broker; a peer that is silent for twice
             as long is given up.
         recover: let publishers and subscribers connect again by themselves.
+        load_balancer: connect through the URI's hosts only, again and again until the wanted
+            node answers; for nodes that advertise what we cannot reach.
         ssl_context: for TLS; None: the system's authorities, host names checked.
 
     Raises:
@@ -75,6 +79,7 @@ class StreamClient:
         rpc_timeout: float = RPC_TIMEOUT,
         heartbeat: int = HEARTBEAT,
         recover: bool = True,
+        load_balancer: bool = False,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.uri = StreamURI.parse(uri) if isinstance(uri, str) else uri
@@ -85,7 +90,7 @@ class StreamClient:
         self._timeout = rpc_timeout
         self._heartbeat = heartbeat
         self._recover = recover
-        self._reached: set[tuple[str, int]] = set()
+        self._nodes = Nodes(self.uri.hosts, self._connect, load_balancer=load_balancer)
         self._lock = threading.Lock()
         self._admin: Connection | None = None
         self.server_version = self._connection().agreed.version
@@ -94,8 +99,11 @@ class StreamClient:
 
     def _connection(self) -> Connection:
         with self._lock:
-            if self._admin is None or not self._admin.is_open:
-                self._admin = self._connect_to_any()
+            if self._admin is not None and not self._admin.is_open:
+                self._admin.close()
+                self._admin = None
+            if self._admin is None:
+                self._admin = self._nodes.any()
             return self._admin
 
     def _connect(self, host: str, port: int) -> Connection:
@@ -109,40 +117,10 @@ class StreamClient:
             heartbeat=self._heartbeat,
         )
 
-    def _connect_to_any(self) -> Connection:
-        failures: list[ConnectionLostError] = []
-        for host, port in self.uri.hosts:
-            try:
-                return self._connect(host, port)
-            except ConnectionLostError as error:
-                failures.append(error)
-        if len(failures) == 1:
-            raise failures[0]
-        raise ConnectionLostError("; ".join(error.what for error in failures), failures[-1].remedy)
-
     def _connect_to_stream(self, stream: str, *, leader: bool) -> Connection:
-        """Connect to the leader (or a replica) as it advertises itself, else to the URI's host."""
-        for host, port in self._places(stream, leader=leader):
-            try:
-                connection = self._connect(host, port)
-            except (ConnectionLostError, AuthenticationError) as error:
-                # Also a certificate that was made for another name than the advertised one.
-                if (host, port) in self._reached:
-                    raise  # the name is good, the node is down
-                log.warning(
-                    "The broker advertises %s:%d, which cannot be reached (%s); using the "
-                    "URI's host instead. Set stream.advertised_host on the broker to a name "
-                    "that its clients know.",
-                    host,
-                    port,
-                    error.what,
-                )
-            else:
-                self._reached.add((host, port))
-                return connection
-        return self._connect_to_any()
+        return self._nodes.among(self._places(stream, leader=leader))
 
-    def _places(self, stream: str, *, leader: bool) -> list[tuple[str, int]]:
+    def _places(self, stream: str, *, leader: bool) -> list[Address]:
         found = self.metadata([stream])[stream]
         if found.code != codes.OK:
             raise codes.error_for(found.code, f"Looking for stream {stream!r} at {self.uri}")
@@ -242,6 +220,14 @@ class StreamClient:
         """The offset of the last committed message; None when there is none."""
         return self._probe(name, Probe.last)
 
+    def query_offset(self, name: str, stream: str) -> int | None:
+        """The offset that a reader left under its name; see `stocklog.stream.tracking`."""
+        return self._ask(lambda connection: tracking.query_offset(connection, name, stream))
+
+    def store_offset(self, name: str, stream: str, offset: int) -> None:
+        """Leave the offset of the last handled message; see `stocklog.stream.tracking`."""
+        self._ask(lambda connection: tracking.store_offset(connection, name, stream, offset))
+
     def _probe(self, name: str, ask: Callable[[Probe], _Result]) -> _Result:
         connection = self._connect_to_stream(name, leader=True)
         try:
@@ -249,12 +235,16 @@ class StreamClient:
         finally:
             connection.close()
 
-    def _ask(self, ask: Callable[[Connection], Frame]) -> Frame:
+    def _ask(self, ask: Callable[[Connection], _Result]) -> _Result:
         """Ask on the topology connection, once more on a fresh one if that one had died."""
         reused = self._admin is not None
+        connection = self._connection()
         try:
-            return ask(self._connection())
+            return ask(connection)
         except ConnectionLostError:
+            # It may only be silent; whoever asks next must not wait for it again.
+            connection.abort()
+            connection.close()
             if not reused:
                 raise
             log.debug("asking again on a new connection", exc_info=True)

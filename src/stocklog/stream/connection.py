@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 
 RPC_TIMEOUT = 10.0
 """Seconds to wait for an answer. Brokers from 4.0 on answer a failed login after 3 s only."""
+WAKE_UP = 0.25
+"""Longest wait of a caller's thread in one piece, in seconds. Polars, once imported, replaces
+SIGINT's handler by one that restarts system calls (seen with 2.1.0): a thread that waits
+without end then never comes to see Ctrl-C."""
 _CLOSE_TIMEOUT = 2.0
 _LARGEST_FRAME = 16 << 20
 _LARGEST_CHUNK = 1 << 30

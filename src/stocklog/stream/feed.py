@@ -8,7 +8,7 @@ from collections import deque
 from stocklog.errors import ConnectionLostError, StreamError
 from stocklog.protocol import frames
 from stocklog.protocol.frames import Key, Offset
-from stocklog.stream.connection import Connection
+from stocklog.stream.connection import WAKE_UP, Connection
 from stocklog.stream.credit import CreditPolicy
 
 __all__ = ["Feed"]
@@ -85,7 +85,7 @@ class Feed:
         """Take the chunks that wait, up to about a megabyte, and ask for as many more.
 
         Args:
-            timeout: seconds to wait for the first; None: until something happens.
+            timeout: seconds to wait for the first, a quarter of one at most; None: that.
 
         Returns:
             Chunks in the order of the log; none when the time is over, nothing more will
@@ -93,7 +93,7 @@ class Feed:
         """
         with self._came:
             if not self._chunks and self.lost is None and not self._woken:
-                self._came.wait(timeout)
+                self._came.wait(WAKE_UP if timeout is None else min(timeout, WAKE_UP))
             taken, size = [], 0
             while self._chunks and size < _TOGETHER:
                 taken.append(self._chunks.popleft())

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from stocklog.errors import ConnectionLostError, StreamError
+from stocklog.errors import CommandError, ConnectionLostError, StreamError
 from stocklog.protocol import codes, frames
 from stocklog.protocol.frames import Key
 from stocklog.stream.connection import Connection
+from stocklog.stream.positions import Probe
 
 __all__ = ["LinkEvents", "PublisherLink"]
+
+log = logging.getLogger(__name__)
 
 _PUBLISHER_ID = 0
 
@@ -38,6 +42,8 @@ class PublisherLink:
         stream: the stream's name.
         name: the producer's name, or None.
         events: the publisher.
+        settle: wait until what `sequence` counts is committed. On a cluster the broker also
+            counts what only the leader has, and that is lost with the leader.
 
     Attributes:
         sequence: the highest publishing id that the log has under the name; 0 for none.
@@ -50,7 +56,13 @@ class PublisherLink:
     """
 
     def __init__(
-        self, connection: Connection, stream: str, name: str | None, events: LinkEvents
+        self,
+        connection: Connection,
+        stream: str,
+        name: str | None,
+        events: LinkEvents,
+        *,
+        settle: bool = False,
     ) -> None:
         self.connection = connection
         self.sequence = 0
@@ -73,6 +85,20 @@ class PublisherLink:
                 stream=stream,
             )
             self.sequence = answer.values["sequence"]
+            if settle and self.sequence:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Wait until the last message of the leader's log, or a later one, is committed."""
+        try:
+            Probe(self.connection, self._stream).last()
+        except CommandError as error:
+            if error.code != codes.STREAM_NOT_AVAILABLE:
+                raise
+            # A node without a replica, because the leader advertises what we cannot reach.
+            log.debug("cannot see whether the log of %s is committed: %s", self._stream, error)
+        finally:
+            self.connection.handler = self
 
     def on_frames(self, key: int, bodies: list[memoryview]) -> None:
         """Confirms and refusals."""
@@ -81,7 +107,8 @@ class PublisherLink:
                 self._events.confirmed_ids(frames.confirmed_ids(body)[1])
             elif key == Key.PUBLISH_ERROR:
                 _, ids, reasons = frames.refused_ids(body)
-                self._refused(ids, int(reasons[0]) if len(reasons) else codes.OK)
+                if len(ids):
+                    self._refused(ids, int(reasons[0]))
 
     def _refused(self, ids: npt.NDArray[np.uint64], code: int) -> None:
         if code == codes.PUBLISHER_DOES_NOT_EXIST:

@@ -9,9 +9,11 @@ What is sent and not confirmed is bounded in bytes and in entries, and with it
 the size of the broker's chunks and the memory of every reader: a producer
 without a bound makes chunks of 60 MB, one with 8 MB none above 5 MB. It is kept
 until it is confirmed. When the connection is lost, a thread opens another and
-sends it again, entry by entry with the borders that it had: bytes of the old
-connection that the broker has not read yet can still enter after it was asked
-for the last number, and only an equal entry is then dropped as known.
+sends all of it again, entry by entry with the borders that it had: bytes of the
+old connection that the broker has not read yet can still enter after it was asked
+for the last number, and only an equal entry is then dropped as known. The last
+number confirms nothing either: a leader also counts what only it has. A known
+entry that is sent again is confirmed once it is committed.
 """
 
 from __future__ import annotations
@@ -25,14 +27,15 @@ import numpy as np
 import numpy.typing as npt
 
 from stocklog.errors import (
-    CommandError,
     ConnectionLostError,
+    ProducerConflictError,
+    StocklogError,
     StreamError,
     UnconfirmedError,
     UsageError,
 )
 from stocklog.protocol import amqp, codes
-from stocklog.stream.connection import Connection
+from stocklog.stream.connection import WAKE_UP, Connection
 from stocklog.stream.inflight import InFlight, SentFrame
 from stocklog.stream.link import PublisherLink
 from stocklog.stream.options import PublisherOptions
@@ -84,16 +87,17 @@ class Publisher:
         self._closed = False
         self._closing = threading.Event()
         self._up = True
-        self._link = self._open()
+        self._attempts: Attempts | None = None
+        self._link = self._open(settle=True)
         self.last_sequence = self._link.sequence
         self._highest = self.last_sequence
         frame_max = self._link.connection.agreed.frame_max
         self._packer = Packer(options, frame_max, self.last_sequence)
 
-    def _open(self) -> PublisherLink:
+    def _open(self, *, settle: bool = False) -> PublisherLink:
         connection = self._connect()
         try:
-            return PublisherLink(connection, self.stream, self.options.name, self)
+            return PublisherLink(connection, self.stream, self.options.name, self, settle=settle)
         except BaseException:
             connection.close()
             raise
@@ -165,7 +169,7 @@ class Publisher:
             )
         ):
             self._raise_error()
-            self._changed.wait()
+            self._changed.wait(WAKE_UP)
         self._raise_error()
 
     def _check_usable(self) -> None:
@@ -208,7 +212,7 @@ class Publisher:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise self._unconfirmed(f"within {timeout:g} s")
-                self._changed.wait(left)
+                self._changed.wait(WAKE_UP if left is None else min(left, WAKE_UP))
             self._raise_error()
 
     def _wait_until_up(self, deadline: float) -> bool:
@@ -231,6 +235,7 @@ class Publisher:
         """Strike out confirmed entries; see `LinkEvents`."""
         with self._changed:
             self._confirmed += self._in_flight.answer(ids)
+            self._attempts = None
             self._changed.notify_all()
 
     def refused(self, ids: npt.NDArray[np.uint64], code: int) -> None:
@@ -265,7 +270,18 @@ class Publisher:
     # -- recovery, on a thread of its own ---------------------------------------------------
 
     def _recover(self, cause: StreamError) -> None:
-        begun, attempts = time.monotonic(), Attempts()
+        try:
+            self._try_again(cause)
+        except StocklogError as error:  # the peer speaks no protocol that we know
+            self._fail(StreamError(error.what, error.remedy))
+        except Exception as error:  # a defect of ours must not leave callers waiting
+            log.exception("recovering the publisher of %s failed", self.stream)
+            self._fail(StreamError(f"Publishing to {self.stream!r} again failed: {error!r}"))
+
+    def _try_again(self, cause: StreamError) -> None:
+        begun = time.monotonic()
+        # A connection that is lost again before any confirm goes on with the longer waits.
+        attempts = self._attempts = self._attempts or Attempts()
         self._link.connection.close()
         while not self._closing.wait(attempts.wait()):
             try:
@@ -290,15 +306,24 @@ class Publisher:
             return
 
     def _resume(self, link: PublisherLink) -> int:
-        """Send again what is not in the log, and open the way for new messages.
+        """Send again what is not confirmed, and open the way for new messages.
 
         Returns:
             How many messages were sent again.
         """
+        try:
+            return self._send_again(link)
+        except BaseException:
+            link.connection.close()
+            raise
+
+    def _send_again(self, link: PublisherLink) -> int:
         with self._changed:
+            if self._closed:
+                link.connection.close()
+                return 0
+            self._check_alone(link.sequence)
             self._link = link
-            if self.options.name is not None:
-                self._take_for_confirmed(link.sequence)
             waiting = self._in_flight.frames()
         messages = 0
         for frame in waiting:
@@ -313,17 +338,15 @@ class Publisher:
             self._changed.notify_all()
         return messages
 
-    def _take_for_confirmed(self, sequence: int) -> None:
-        if sequence > self._highest:
-            raise CommandError(
+    def _check_alone(self, sequence: int) -> None:
+        """The number under a name rises by what we send, and by nothing else."""
+        if self.options.name is not None and sequence > self._highest:
+            raise ProducerConflictError(
                 f"Another producer publishes to stream {self.stream!r} under the name "
                 f"{self.options.name!r}: the log is at {sequence}, we are at {self._highest}",
                 "Two live producers of one name lose each other's messages, and the broker does "
                 "not notice. Give each its own name; what we had not got confirmed is unknown",
-                code=codes.PRECONDITION_FAILED,
             )
-        self._confirmed += self._in_flight.answer_up_to(sequence)
-        self._changed.notify_all()
 
     # -- the end ------------------------------------------------------------------------
 
@@ -339,18 +362,28 @@ class Publisher:
         """
         if self._closed:
             return
+        watchdog = threading.Timer(timeout or 0.0, self._give_up, (timeout,))
+        watchdog.daemon = True
         try:
             if self._error is None and timeout != 0:
+                if timeout is not None:
+                    watchdog.start()
                 self.flush(timeout)
             elif self._in_flight.entries:
                 raise self._unconfirmed("before the connection ended")
         finally:
+            watchdog.cancel()
             self._closed = True
             self._closing.set()
             with self._changed:
                 link = self._link
                 self._changed.notify_all()
             link.connection.close()
+
+    def _give_up(self, timeout: float) -> None:
+        """Wake a flush that waits for room, or in a send that a silent broker does not take."""
+        self._fail(self._unconfirmed(f"within {timeout:g} s"))
+        self._link.connection.abort()
 
     def __enter__(self) -> Publisher:
         return self

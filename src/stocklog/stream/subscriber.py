@@ -135,7 +135,7 @@ class Subscriber:
                 break
             taken = self._feed.take(self._wait_time(deadline))
             if taken:
-                self._last_taken = time.monotonic()
+                self._last_taken, self._attempts = time.monotonic(), None
                 block = self._decode(taken)
                 if len(block.offsets):
                     return block
@@ -239,7 +239,6 @@ class Subscriber:
                     extra={"stream": self.stream, "attempt": self._attempts.made},
                 )  # fmt: skip
             return
-        self._attempts = None
         where = self._feed.connection.where
         log.warning(
             "reading %s: %s; connected again to %s, going on at offset %s",
