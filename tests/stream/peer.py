@@ -196,7 +196,8 @@ def peer(script: Script) -> Iterator[Peer]:
 
 def wait_for_end(line: Line) -> None:
     """Reads until the client has gone or says goodbye."""
-    while (data := line.read_bytes()) and data[4:6] != Key.CLOSE.to_bytes(2, "big"):
+    goodbye = Key.CLOSE.to_bytes(2, "big") + b"\0\1"
+    while (data := line.read_bytes()) and goodbye not in data:
         pass
 
 
