@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from stocklog.inventory.arrow_columns import arrow_columns, int64_values
 from stocklog.inventory.clock import Clock
 from stocklog.inventory.escapes import binary_parts, escaped, wrapped
-from stocklog.inventory.fields import INTEGERS, OPTIONAL
+from stocklog.inventory.fields import INTEGERS, OPTIONAL, REQUIRED
 from stocklog.inventory.pieces import Pool
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ _LOW, _HIGH = -1_000, 10_000
 
 #: The pool is emptied of rendered dictionaries when it has grown past this many bytes.
 _MAX_POOL = 64 << 20
+
+#: Optional fields are rare when at most one row in so many has any.
+_RARE = 4
 
 #: Dictionaries remembered for each field.
 _MAX_KNOWN = 4
@@ -98,24 +101,39 @@ class _Value:
         return self.name in OPTIONAL or self.name == "extra"
 
 
-def _tokens(columns: dict[str, Any], lead: bytes) -> list[bytes | _Value]:
-    """The row as constant text and values."""
-    tokens: list[bytes | _Value] = []
+Tokens: TypeAlias = "list[bytes | _Value]"
+
+
+def _head(columns: dict[str, Any], lead: bytes) -> Tokens:
+    """A row's required fields as constant text and values."""
+    tokens: Tokens = []
     text = lead + b"{"
-    for name, column in columns.items():
+    for name in REQUIRED:
         quote = b"" if name in INTEGERS else b'"'
-        opening = b'"' + name.encode() + b'":' + quote
-        if name in OPTIONAL:
-            tokens += [text, _Value(name, column, b"," + opening, quote)]
-            text = b""
-        elif name == "extra":
-            tokens += [text, _Value(name, column, b",")]
-            text = b""
-        else:
-            tokens += [text + opening, _Value(name, column)]
-            zone = b"Z" if name == "occurred_at" else b""
-            text = zone + quote + (b"," if name != "source" else b"")
-    return [*tokens, text + b"}"]
+        tokens += [text + b'"' + name.encode() + b'":' + quote, _Value(name, columns[name])]
+        text = (b"Z" if name == "occurred_at" else b"") + quote + b","
+    return [*tokens, text[:-1]]
+
+
+def _tail(columns: dict[str, Any]) -> Tokens:
+    """A row's optional fields and its end."""
+    tokens: Tokens = []
+    for name, column in columns.items():
+        if name == "extra":
+            tokens.append(_Value(name, column, b","))
+        elif name in OPTIONAL:
+            quote = b"" if name in INTEGERS else b'"'
+            tokens.append(_Value(name, column, b',"' + name.encode() + b'":' + quote, quote))
+    return [*tokens, b"}"]
+
+
+def _rows_with_optional(columns: dict[str, Any]) -> NDArray[np.intp]:
+    """Rows that have any optional field, rising."""
+    present = np.zeros(len(columns["update_id"]), np.bool_)
+    for name, column in columns.items():
+        if name not in REQUIRED:
+            present |= np.asarray(column.is_valid())
+    return np.flatnonzero(present)
 
 
 class Encoder:
@@ -141,17 +159,40 @@ class Encoder:
         count = len(columns["update_id"])
         if not count:
             return Encoded(np.empty(0, np.uint8), np.zeros(1, np.int64))
-        steps = self._kept_parts(_tokens(columns, lead))
+        rows = _rows_with_optional(columns)
+        head, tail = _head(columns, lead), _tail(columns)
+        ends: list[Part | _Value] = []
+        # Fields that few rows have would cost every row a piece each: such rows get their
+        # ends rendered first, by themselves, as one piece.
+        if rows.size * _RARE < count:
+            end = self._constant(b"}")[0]
+            if rows.size:
+                ends = self._kept_parts(_tail(_filtered(columns, rows)))
+            steps = self._kept_parts(head)
+        else:
+            steps = self._kept_parts(head + tail)
         kept = self._pool.count
         try:
             parts = [part for step in steps for part in self._own_parts(step)]
-            index = np.empty((count, len(parts)), np.int32)
-            for place, part in enumerate(parts):
-                index[:, place] = part
-            data, borders = self._pool.take(index.reshape(-1))
+            if rows.size * _RARE < count:
+                parts.append(self._ends(ends, rows, end, count))
+            data, borders = self._pool.take(_matrix(parts, count))
         finally:
             self._pool.cut(kept)
         return Encoded(data, np.ascontiguousarray(borders[:: len(parts)]))
+
+    def _ends(
+        self, steps: list[Part | _Value], rows: NDArray[np.intp], end: int, count: int
+    ) -> Part:
+        """Piece numbers of the ends of all rows, where only `rows` have optional fields."""
+        if not rows.size:
+            return end
+        parts = [part for step in steps for part in self._own_parts(step)]
+        data, borders = self._pool.take(_matrix(parts, rows.size))
+        first = self._pool.add(data, np.ascontiguousarray(borders[:: len(parts)]))
+        numbers = np.full(count, end, np.int32)
+        numbers[rows] = np.arange(first, first + rows.size, dtype=np.int32)
+        return numbers
 
     def _kept_parts(self, tokens: list[bytes | _Value]) -> list[Part | _Value]:
         """First pass: what stays in the pool. Constant text goes into the pieces beside it."""
@@ -243,6 +284,20 @@ class Encoder:
             first = self._pool.add(*binary_parts(texts))
             numbers[odd] = np.arange(first, first + len(texts), dtype=np.int32)
         return numbers if absent is None else np.where(absent, np.int32(self._nothing), numbers)
+
+
+def _matrix(parts: list[Part], count: int) -> NDArray[np.int32]:
+    """Piece numbers of all rows, one row behind the other."""
+    index = np.empty((count, len(parts)), np.int32)
+    for place, part in enumerate(parts):
+        index[:, place] = part
+    return index.reshape(-1)
+
+
+def _filtered(columns: dict[str, Any], rows: NDArray[np.intp]) -> dict[str, Any]:
+    """The optional columns at some rows; those of nothing but nulls there cannot be."""
+    index = pa.array(rows)
+    return {name: column.take(index) for name, column in columns.items() if name not in REQUIRED}
 
 
 def _int32(codes: Any) -> NDArray[np.int32]:
