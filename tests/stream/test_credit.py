@@ -71,6 +71,15 @@ def test_growing_chunks_shrink_the_credit_at_once() -> None:
     assert broker.policy.grant(0) == 0  # the small ones were promised before
 
 
+def test_one_tiny_chunk_does_not_ask_for_thousands_that_may_be_large() -> None:
+    # Seen before the fix: 4,096 chunks of 5 MB were asked for after one of 200 bytes.
+    broker = Broker(CreditPolicy(16 << 20))
+    for _ in range(4):
+        broker.deliver([200] * 5000)
+        broker.take(len(broker.waiting))
+    assert broker.credit <= 16
+
+
 @given(
     st.integers(1, 1 << 24),
     st.lists(st.tuples(st.integers(48, 1 << 22), st.integers(0, 9)), min_size=1, max_size=60),

@@ -275,18 +275,19 @@ class Connection:
         self._dispatch(self._early)
         while True:
             count = self._receive(reader)
-            now = time.monotonic()
             if count == 0:
                 raise ConnectionLostError(f"{self.where} closed the connection")
-            self._beat(now)
+            self.beat()
             if count is None:
-                self._check_silence(now - last_received)
+                self._check_silence(time.monotonic() - last_received)
                 continue
-            last_received = now
             self._dispatch(reader.received(count))
+            # Not before: a handler may hold this thread back, and that is no silence.
+            last_received = time.monotonic()
 
-    def _beat(self, now: float) -> None:
-        heartbeat = self.agreed.heartbeat
+    def beat(self) -> None:
+        """Send a heartbeat if one is due. For the reading thread; never blocks."""
+        heartbeat, now = self.agreed.heartbeat, time.monotonic()
         # A writer that holds the lock is sending anyway. Where nothing can be sent there is
         # enough on the way, and this thread must go on reading.
         if (

@@ -25,6 +25,7 @@ class CreditPolicy:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._size = 0.0
+        self._target = 1
         self._owed = 1  # chunks that the broker may still send
 
     def received(self, chunks: int, size: int) -> None:
@@ -44,9 +45,12 @@ class CreditPolicy:
             0 until half of the room is free, so that one frame asks for many.
         """
         room = self._max_bytes / self._size if self._size else _FEWEST
-        target = int(min(_MOST, max(_FEWEST, room)))
+        # At most twice as many as before: a log that begins with tiny chunks may go on with
+        # large ones, and what is asked for cannot be taken back.
+        target = int(min(_MOST, 2 * self._target, max(_FEWEST, room)))
         missing = target - self._owed - waiting
         if missing < max(1, target // 2):
             return 0
+        self._target = target
         self._owed += missing
         return missing

@@ -16,6 +16,8 @@ __all__ = ["Feed"]
 _ID = 0
 # Small chunks are taken together, up to about this many bytes.
 _TOGETHER = 1 << 20
+# How often a reading thread that is held back looks whether a heartbeat is due.
+_BEAT_EVERY_S = 0.5
 
 
 class Feed:
@@ -40,6 +42,8 @@ class Feed:
         self._stream = stream
         self._credit = CreditPolicy(max_bytes)
         self._chunks: deque[memoryview] = deque()
+        self._waiting = 0
+        self._most_waiting = 2 * max_bytes
         self._came = threading.Condition()
         self._woken = False
         connection.handler = self
@@ -61,9 +65,22 @@ class Feed:
             return
         chunks = [frames.split_deliver(body)[1] for body in bodies]
         with self._came:
+            size = sum(map(len, chunks))
             self._chunks.extend(chunks)
-            self._credit.received(len(chunks), sum(map(len, chunks)))
+            self._waiting += size
+            self._credit.received(len(chunks), size)
             self._came.notify_all()
+            self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Stop reading the socket while far more waits than was meant to.
+
+        Credit counts chunks, and thousands that were asked for when they were small may
+        come large. TCP then holds the broker back.
+        """
+        while self._waiting > self._most_waiting and not self._woken and self.lost is None:
+            self._came.wait(_BEAT_EVERY_S)
+            self.connection.beat()
 
     def on_stream_unavailable(self, stream: str) -> None:
         """The stream was deleted, or the replica on this node has gone."""
@@ -98,6 +115,8 @@ class Feed:
             while self._chunks and size < _TOGETHER:
                 taken.append(self._chunks.popleft())
                 size += len(taken[-1])
+            self._waiting -= size
+            self._came.notify_all()
             credit = self._credit.grant(len(self._chunks)) if taken else 0
             asks = credit and self.lost is None
         if asks:
