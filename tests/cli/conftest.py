@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from shell import Done, environment, run
 
 from stocklog.broker import NodeInfo
+from stocklog.cli import main
 
 
 @pytest.fixture
@@ -34,10 +37,19 @@ def on_broker(alone: dict[str, str], one_broker: NodeInfo) -> dict[str, str]:
 
 
 @pytest.fixture
-def stocklog_on(on_broker: dict[str, str]) -> Callable[..., Done]:
-    """Runs the command line on a real broker."""
+def stocklog_on(on_broker: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Runs the command line on a real broker, in this process: most tests need no other."""
+    for name in ("STOCKLOG_URI", "XDG_STATE_HOME", "NO_COLOR"):
+        monkeypatch.setenv(name, on_broker[name])
 
-    def call(*words: str, stdin: str | None = None, **more: str) -> Done:
-        return run(*words, env={**on_broker, **more}, stdin=stdin)
+    def call(*words: str) -> Done:
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        with redirect_stdout(out), redirect_stderr(err):
+            status = main(words)
+        texts = []
+        for stream in (out, err):
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+        return Done(status, *texts)
 
     return call

@@ -1,0 +1,366 @@
+"""From the stream into a store, and kept current there.
+
+The store's balances and the offset that they stand at change in one transaction, so
+whatever ends a projector, the next one goes on from the offset in the store. It begins
+with the last message that is in the store already: if the stream has another one there,
+it is not the stream that the store was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from stocklog.errors import StoreError, StreamNotFoundError
+from stocklog.ledger.batch import decode
+from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
+from stocklog.stores.model import Gap, Position
+from stocklog.stores.projection import COLUMNS, Batch, Mark, Projection
+from stocklog.stores.segments import Clock
+from stocklog.stream import StreamClient, Subscriber
+
+if TYPE_CHECKING:
+    from stocklog.protocol.chunk import MessageBlock
+    from stocklog.stores.sqlite import SqliteStore
+
+__all__ = ["COMMIT_ROWS", "ProjectSummary", "project"]
+
+COMMIT_ROWS = 1_000_000
+"""Updates in a commit when there are many to catch up with."""
+
+_COMMIT_SECONDS = 2.0
+"""Seconds that an update waits at most for others to be committed with."""
+
+_POLL = 0.2
+_NEW_STORE = (
+    "Name another file with --store, or delete that one: `stocklog project` then builds it anew"
+)
+
+
+@dataclass(slots=True)
+class ProjectSummary:
+    """What a projection came to.
+
+    Attributes:
+        stream: the stream's name.
+        store: the store.
+        updates: updates applied in this run.
+        duplicates: updates left out because they had come before.
+        invalid: messages that were no updates.
+        last_offset: where the store stands, -1 before the first message.
+        commits: transactions.
+        seconds: from attaching to the last commit.
+        interrupted: whether the user ended it.
+        gap: whether offsets are missing, in this run or from before.
+    """
+
+    stream: str
+    store: str
+    updates: int = 0
+    duplicates: int = 0
+    invalid: int = 0
+    last_offset: int = -1
+    commits: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    gap: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Updates a second, duplicates included."""
+        return (self.updates + self.duplicates) / self.seconds if self.seconds else 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """Everything, for programs."""
+        return {**asdict(self), "rate": self.rate}
+
+
+def project(
+    client: StreamClient,
+    stream: str,
+    store: SqliteStore,
+    *,
+    until_end: bool = False,
+    accept_gap: bool = False,
+    commit_rows: int = COMMIT_ROWS,
+    on_tick: OnTick = ignore,
+    on_note: Callable[[str], None] = lambda text: None,
+    stop: threading.Event | None = None,
+    summary: ProjectSummary | None = None,
+) -> ProjectSummary:
+    """Bring a store up to the log's end, and keep it there.
+
+    Args:
+        client: connected.
+        stream: the stream's name.
+        store: open for writing; the caller closes it.
+        until_end: end with the last message that is committed now.
+        accept_gap: go on where retention has cut the log; the gap is kept in the store.
+        commit_rows: updates that make a commit, if there are so many at once.
+        on_tick: gets the state of the job after each commit.
+        on_note: gets a line about what the user should know.
+        stop: ends it in order when set: what was read is committed.
+        summary: filled as the work goes on.
+
+    Returns:
+        What was done.
+
+    Raises:
+        StoreError: the store is of another stream, cannot be written, or retention has cut
+            what it needs next.
+        StreamError: the stream does not exist, or the connection is lost for good.
+    """
+    summary = summary or ProjectSummary(stream, store.where)
+    position = store.claim(stream)
+    start = _start(client, stream, store, position, accept_gap=accept_gap, on_note=on_note)
+    last = client.last_offset(stream)
+    expected = 0 if last is None else max(0, last - position.last_offset)
+    projection = Projection(store, position, expected)
+    begun = time.perf_counter()
+    try:
+        offset = "first" if start.offset is None else str(start.offset)
+        with client.subscriber(stream, offset, until_end=until_end) as subscriber:
+            pieces = _Pieces(subscriber, position, start, accept_gap=accept_gap, stop=stop)
+            for batch in _batches(ahead(pieces.read(), stop=stop), commit_rows):
+                projection.take(batch)
+                _count(summary, position, projection.position)
+                summary.seconds = time.perf_counter() - begun
+                on_tick(_tick(projection.position, position, last, until_end=until_end))
+            projection.settle()
+    finally:
+        projection.close()
+    _count(summary, position, projection.position, commits=0)
+    summary.seconds = time.perf_counter() - begun
+    summary.interrupted = bool(stop and stop.is_set())
+    if pieces.refused is not None:
+        raise _cut(store, pieces.refused)
+    return summary
+
+
+def _count(
+    summary: ProjectSummary, before: Position, now: Position, commits: int = 1
+) -> None:
+    summary.updates = now.updates - before.updates
+    summary.duplicates = now.duplicates - before.duplicates
+    summary.invalid = now.invalid - before.invalid
+    summary.last_offset = now.last_offset
+    summary.gap = bool(now.gaps)
+    summary.commits += commits
+
+
+def _tick(now: Position, before: Position, last: int | None, *, until_end: bool) -> Tick:
+    done = now.updates + now.duplicates - before.updates - before.duplicates
+    if last is None:
+        return Tick(done)
+    fraction = None
+    if until_end and last > before.last_offset:
+        fraction = min(1.0, (now.last_offset - before.last_offset) / (last - before.last_offset))
+    return Tick(done, fraction, lag=max(0, last - now.last_offset) if until_end else None)
+
+
+# -- where to begin -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where reading begins.
+
+    Attributes:
+        offset: `None`: with the first that is kept.
+        known: whether the message there is in the store already.
+        gap: what is missing before it.
+    """
+
+    offset: int | None
+    known: bool = False
+    gap: Gap | None = None
+
+
+def _start(
+    client: StreamClient,
+    stream: str,
+    store: SqliteStore,
+    position: Position,
+    *,
+    accept_gap: bool,
+    on_note: Callable[[str], None],
+) -> _Start:
+    if not client.stream_exists(stream):
+        raise StreamNotFoundError(
+            f"There is no stream {stream!r} at {client.uri}",
+            "`stocklog produce` and `stocklog load` make it; --stream names another",
+            code=2,
+        )
+    first, last = client.first_offset(stream), client.last_offset(stream)
+    stands = position.last_offset
+    if stands < 0:
+        if first:
+            on_note(
+                f"the log begins with offset {first}: what came before was cut by retention, so "
+                "a key is right from its first count on"
+            )
+        return _Start(None)
+    if first is None or last is None or last < stands:
+        raise _other_stream(store, stream, f"it ends with offset {-1 if last is None else last}")
+    if first <= stands:
+        return _Start(stands, known=True)
+    gap = Gap(stands + 1, first - 1) if first > stands + 1 else None
+    if gap is not None and not accept_gap:
+        raise _cut(store, gap)
+    return _Start(first, gap=gap)
+
+
+def _other_stream(store: SqliteStore, stream: str, how: str) -> StoreError:
+    position = store.position()
+    stands = position.last_offset if position else -1
+    return StoreError(
+        f"The stream {stream!r} is not the one that {store.where} was made from: the store "
+        f"stands at offset {stands}, but {how}. It was deleted and made again, or is "
+        "another broker's",
+        _NEW_STORE,
+    )
+
+
+def _cut(store: SqliteStore, gap: Gap) -> StoreError:
+    return StoreError(
+        f"Retention has cut offsets {gap.first} to {gap.last} of the log, which {store.where} "
+        "has not seen: its balances would be wrong without them",
+        "Go on without them with --accept-gap (the store remembers the gap; a key is right "
+        "again from its next count on), or begin a new store",
+    )
+
+
+# -- reading --------------------------------------------------------------------------------
+
+
+class _Pieces:
+    """Blocks of the stream, decoded, from behind what the store has.
+
+    Attributes:
+        refused: the gap at which reading ended, `None` if there was none.
+    """
+
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        position: Position,
+        start: _Start,
+        *,
+        accept_gap: bool,
+        stop: threading.Event | None,
+    ) -> None:
+        self._subscriber = subscriber
+        self._position = position
+        self._known = start.known
+        self._gap = start.gap
+        self._gaps_seen = len(subscriber.gaps)
+        self._accept_gap = accept_gap
+        self._stop = stop
+        self.refused: Gap | None = None
+
+    def read(self) -> Iterator[Batch | None]:
+        """Batches; `None` when there is nothing to read just now."""
+        while not (self._stop and self._stop.is_set()):
+            block = self._subscriber.next(_POLL)
+            if block is None:
+                if self._subscriber.ended:
+                    return
+                yield None
+                continue
+            if self._known:
+                block = self._without_known(block)
+            for part, gap in self._at_gaps(block):
+                if len(part.offsets):
+                    yield _decoded(part, gap)
+            if self.refused is not None:
+                return
+
+    def _without_known(self, block: MessageBlock) -> MessageBlock:
+        """Check that the first message is the last one of the store, and leave it off."""
+        self._known = False
+        position = self._position
+        mark = _mark(block, 0)
+        wanted = Mark(position.last_offset, position.last_recorded_at, position.last_digest)
+        if mark != wanted:
+            raise StoreError(
+                f"The stream {position.stream!r} is not the one that the store was made from: at "
+                f"offset {position.last_offset} it has another message than the one in the "
+                "store. It was deleted and made again, or is another broker's",
+                _NEW_STORE,
+            )
+        return block[1 : len(block.offsets)]
+
+    def _at_gaps(self, block: MessageBlock) -> Iterator[tuple[MessageBlock, Gap | None]]:
+        """The block, cut where retention has cut the log while it was read."""
+        gaps = [Gap(*gap) for gap in self._subscriber.gaps[self._gaps_seen :]]
+        self._gaps_seen += len(gaps)
+        for gap in gaps:
+            border = int(np.searchsorted(block.offsets, gap.first))
+            yield block[:border], self._gap
+            self._gap = gap
+            if not self._accept_gap:
+                self.refused = gap
+                return
+            block = block[border : len(block.offsets)]
+        yield block, self._gap
+        if len(block.offsets):
+            self._gap = None
+
+
+def _mark(block: MessageBlock, row: int) -> Mark:
+    start, length = int(block.starts[row]), int(block.lengths[row])
+    digest = hashlib.sha256(memoryview(block.buffer)[start : start + length]).hexdigest()
+    return Mark(int(block.offsets[row]), int(block.timestamps[row]), digest)
+
+
+def _decoded(block: MessageBlock, gap: Gap | None) -> Batch:
+    decoded = decode(block)
+    return Batch(
+        decoded.updates.select(COLUMNS),
+        decoded.offsets,
+        Clock.of(block.offsets, block.timestamps),
+        len(decoded.invalid),
+        _mark(block, len(block.offsets) - 1),
+        gap,
+    )
+
+
+def _batches(pieces: Iterator[Batch | None], rows: int) -> Iterator[Batch]:
+    """Join batches until there are enough rows, nothing more to read, or time is over."""
+    parts: list[Batch] = []
+    count, since = 0, 0.0
+    for piece in pieces:
+        if piece is not None:
+            if piece.gap is not None and parts:
+                yield _joined(parts)
+                parts, count = [], 0
+            if not parts:
+                since = time.monotonic()
+            parts.append(piece)
+            count += len(piece.offsets) + piece.invalid
+        is_over = time.monotonic() - since >= _COMMIT_SECONDS
+        if parts and (piece is None or count >= rows or is_over):
+            yield _joined(parts)
+            parts, count = [], 0
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+    return Batch(
+        pl.concat([part.updates for part in parts]),
+        np.concatenate([part.offsets for part in parts]),
+        Clock.joined([part.clock for part in parts]),
+        sum(part.invalid for part in parts),
+        parts[-1].mark,
+        parts[0].gap,
+    )
