@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
-from shell import Done, environment, run
+from shell import Done, environment, run, start
 
 from stocklog.broker import NodeInfo
 from stocklog.cli import main
@@ -28,6 +30,24 @@ def stocklog(alone: dict[str, str]) -> Callable[..., Done]:
         return run(*words, env={**alone, **more}, stdin=stdin)
 
     return call
+
+
+@pytest.fixture
+def launch() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts commands that go on; whatever the test does, they are gone after it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def call(words: list[str], env: dict[str, str], **how: Any) -> subprocess.Popen[str]:
+        started.append(start(words, env, **how))
+        return started[-1]
+
+    yield call
+    for process in started:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 @pytest.fixture

@@ -14,13 +14,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from shell import PATIENCE, Done, start
+from shell import PATIENCE, Done
 
 from stocklog.broker import NodeInfo
 from stocklog.protocol.amqp import frame_bodies
 from stocklog.stream import StreamClient
 
 Call = Callable[..., Done]
+Launch = Callable[..., subprocess.Popen[str]]
 
 LINE = (
     '{"update_id":"%s","type":"adjustment","sku":"S","location_id":"L","quantity":%s,'
@@ -236,10 +237,10 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_a_waiting_reader_with_its_summary(
-    on_broker: dict[str, str], filled: str, number: signal.Signals, tmp_path: Path
+    launch: Launch, on_broker: dict[str, str], filled: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     kept = tmp_path / "s.json"
-    process = start(["consume", "next", "-s", filled, "--summary", str(kept)], on_broker)
+    process = launch(["consume", "next", "-s", filled, "--summary", str(kept)], on_broker)
     wait_for(process, "waiting for new updates")
     process.send_signal(number)
     _, err = process.communicate(timeout=PATIENCE)
@@ -250,11 +251,11 @@ def test_ctrl_c_ends_a_waiting_reader_with_its_summary(
 
 
 def test_ctrl_c_leaves_a_whole_parquet_file(
-    on_broker: dict[str, str], filled: str, tmp_path: Path
+    launch: Launch, on_broker: dict[str, str], filled: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.parquet"
     words = ["consume", "first", "-s", filled, "-f", "parquet", "-o", str(path)]
-    process = start(words, on_broker)
+    process = launch(words, on_broker)
     wait_for(process, "reading")
     time.sleep(3)
     process.send_signal(signal.SIGINT)
@@ -265,11 +266,11 @@ def test_ctrl_c_leaves_a_whole_parquet_file(
 
 
 def test_ctrl_c_during_produce_waits_for_the_confirms_of_what_is_sent(
-    on_broker: dict[str, str], stocklog_on: Call, stream_name: str, tmp_path: Path
+    launch: Launch, on_broker: dict[str, str], stocklog_on: Call, stream_name: str, tmp_path: Path
 ) -> None:
     kept = tmp_path / "s.json"
     words = ["produce", "--forever", "--rate", "2000", "-s", stream_name, "--summary", str(kept)]
-    process = start(words, on_broker)
+    process = launch(words, on_broker)
     wait_for(process, "made the stream")
     time.sleep(1)
     process.send_signal(signal.SIGINT)
@@ -344,9 +345,9 @@ def test_a_file_that_turns_out_damaged_keeps_what_came_before(
 
 
 def test_lines_of_a_pipe_go_out_as_they_come(
-    on_broker: dict[str, str], stocklog_on: Call, stream_name: str
+    launch: Launch, on_broker: dict[str, str], stocklog_on: Call, stream_name: str
 ) -> None:
-    process = start(["load", "-", "-s", stream_name], on_broker, stdin=subprocess.PIPE)
+    process = launch(["load", "-", "-s", stream_name], on_broker, stdin=subprocess.PIPE)
     assert process.stdin is not None
     wait_for(process, "made the stream")
     process.stdin.write(LINE % ("a", 1))
@@ -362,11 +363,11 @@ def test_lines_of_a_pipe_go_out_as_they_come(
 
 
 def test_a_named_pipe_is_loaded_whole(
-    on_broker: dict[str, str], stocklog_on: Call, stream_name: str, tmp_path: Path
+    launch: Launch, on_broker: dict[str, str], stocklog_on: Call, stream_name: str, tmp_path: Path
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    process = start(["load", str(pipe), "--input-format", "jsonl", "-s", stream_name], on_broker)
+    process = launch(["load", str(pipe), "--input-format", "jsonl", "-s", stream_name], on_broker)
     pipe.write_text("".join(LINE % (f"n{n}", 1) for n in range(100)))
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from stocklog.errors import UsageError
@@ -134,12 +135,15 @@ class Client:
         return consumer
 
     def close(self) -> None:
-        """Close what was opened through this client, and the connection. Always ends."""
-        try:
+        """Close what was opened through this client, and the connection. Always ends.
+
+        Raises:
+            StreamError: a producer that was still open has updates without a confirm.
+        """
+        with ExitStack() as stack:  # closes every one, whatever the others raise
+            stack.callback(self._connection.client.close)
             while self._open:
-                self._open.pop().close()
-        finally:
-            self._connection.client.close()
+                stack.callback(self._open.pop(0).close)
 
     def __enter__(self) -> Client:
         return self

@@ -26,7 +26,7 @@ class TextFormat:
     """
 
     def __init__(self) -> None:
-        self._widths = {"offset": 9, "sku": 12, "location_id": 10, "quantity": 5, "type": 11}
+        self._widths = {"offset": 9, "sku": 12, "location_id": 10, "quantity": 16, "type": 11}
 
     def begin(self) -> bytes:
         """Nothing: there is no heading, so that each line is an update."""
