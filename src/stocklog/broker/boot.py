@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from stocklog.broker import launch, ports, processes
 from stocklog.broker.config import base_environment, node_environment, write_configuration
@@ -12,7 +13,15 @@ from stocklog.broker.control import run_control
 from stocklog.broker.folder import Folder
 from stocklog.broker.install import Installation
 from stocklog.broker.model import Node, Settings, State
-from stocklog.broker.ready import await_cluster, await_publishers, handshake, streams_in
+from stocklog.broker.ready import (
+    await_cluster,
+    await_publishers,
+    coordinator_is_lasting,
+    delete_left_probes,
+    handshake,
+    make_coordinator_lasting,
+    streams_in,
+)
 from stocklog.broker.report import stream_uri
 from stocklog.errors import AuthenticationError, BrokerStartError, StreamError
 
@@ -20,12 +29,15 @@ START_TIMEOUT = 120.0
 """Seconds that a node gets from its start to a handshake; a slow laptop needs about 20."""
 RUNNING_TIMEOUT = 20.0
 """Seconds that a node gets to answer that was up already."""
-RECOVERY_TIMEOUT = 60.0
+RECOVERY_TIMEOUT = 30.0
 """Seconds that streams get to take publishers again after a crash."""
 
 _EPMD_TIMEOUT = 20.0
 _PAUSE = 0.05
-_LOG_LINES = 15
+_LOG_LINES = 5
+_ERROR_LINES = 10
+_LINE_LENGTH = 200
+_ERROR_LINE = re.compile(r"^\S+ \S+ \[error\] <\S+> (.*)$", re.M)
 _PORT_IN_USE = re.compile(
     r"eaddrinuse|already_used|could not bind|address already in use|already listening", re.I
 )
@@ -108,7 +120,7 @@ class Boot:
             if time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE / 2)
-        said = launch.tail_of(log, _LOG_LINES) or "it said nothing"
+        said = launch.tail(launch.text_of(log), _LOG_LINES) or "it said nothing"
         what = f"Erlang's port mapper did not start: {said}"
         if not ports.is_free(state.epmd_port):
             raise PortTakenError(what)
@@ -128,7 +140,7 @@ class Boot:
                 environment=node_environment(
                     self.folder, self.install, state.epmd_port, index, node
                 ),
-                log=self.folder.node(index) / "start.log",
+                log=self._start_log(index),
                 place=self.folder.node(index).name,
             )
             state.nodes[index - 1] = Node(node.name, node.ports, processes.describe(pid))
@@ -155,6 +167,9 @@ class Boot:
         deadline = time.monotonic() + RECOVERY_TIMEOUT
         if new_cluster:
             await_cluster(uri, deadline, lambda: self.check_alive(state))
+        if not coordinator_is_lasting(self.folder.path):
+            make_coordinator_lasting(uri, self.folder.path)
+        delete_left_probes(uri, self.folder.path)
         streams = streams_in(self.folder.path)
         if not streams:
             return
@@ -178,6 +193,7 @@ class Boot:
 
     def _handshake_failure(self, state: State, index: int) -> StreamError | None:
         address = stream_uri(self.settings, state)
+        node = state.nodes[index - 1]
         try:
             handshake(address, *address.hosts[index - 1])
         except AuthenticationError:
@@ -185,6 +201,10 @@ class Boot:
             handshake(address, *address.hosts[index - 1])  # once more, and no more
         except StreamError as error:
             return error
+        # The AMQP listener comes up last, and a node that does not get it ends itself.
+        process = processes.alive(node.process, self.folder)
+        if process is None or not processes.listens(process, node.ports.amqp):
+            return StreamError(f"{node.name} does not listen on port {node.ports.amqp}")
         return None
 
     def check_alive(self, state: State) -> None:
@@ -192,17 +212,30 @@ class Boot:
         for index, node in enumerate(state.nodes, 1):
             if node.process is None or processes.alive(node.process, self.folder):
                 continue
-            log = self._log_of(index)
-            kind = PortTakenError if _PORT_IN_USE.search(log) else BrokerStartError
-            raise kind(f"{node.name} of RabbitMQ {self.install.version} ended while starting", log)
+            taken = _PORT_IN_USE.search(launch.text_of(self._start_log(index)))
+            kind = PortTakenError if taken else BrokerStartError
+            raise kind(
+                f"{node.name} of RabbitMQ {self.install.version} ended while starting",
+                self._log_of(index),
+            )
+
+    def _start_log(self, index: int) -> Path:
+        return self.folder.node(index) / "start.log"
 
     def _log_of(self, index: int) -> str:
-        """The end of what a node wrote, with where the whole of it lies."""
-        place = self.folder.node(index)
-        for log in (place / "start.log", *sorted((place / "log").glob("*@localhost.log"))):
-            if text := launch.tail_of(log, _LOG_LINES):
-                return f"The end of {log}:\n{text}"
-        return f"Its logs in {place} are empty"
+        """What matters of what a node wrote, with where the whole of it lies.
+
+        Erlang ends with pages about its own processes; the reason stands before them.
+        """
+        log = self._start_log(index)
+        text = launch.text_of(log)
+        if not text.strip():
+            return f"It wrote nothing to {log}"
+        errors = [match[1] for match in _ERROR_LINE.finditer(text)]
+        first = [line for line in dict.fromkeys(errors) if line.strip("= ")][:_ERROR_LINES]
+        said = "\n".join(line[:_LINE_LENGTH] for line in first)
+        end = "\n".join(line[:_LINE_LENGTH] for line in launch.tail(text, _LOG_LINES).splitlines())
+        return f"{said}\nThe end of {log}:\n{end}" if said else f"The end of {log}:\n{end}"
 
     def _set_password(self, state: State) -> None:
         """Gives the broker our user, when the one it has was in files that got damaged."""

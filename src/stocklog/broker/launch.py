@@ -18,6 +18,8 @@ from stocklog.broker.folder import Folder
 from stocklog.broker.install import Installation
 from stocklog.errors import BrokerStartError
 
+_MOST_LOG = 64 << 10
+
 # As many open files as allowed, up to what RabbitMQ can use: Erlang lays out tables for all.
 _PREPARE = (
     'umask 077; files=$(ulimit -Hn); [ "$files" -le 65536 ] 2>/dev/null || files=65536;'
@@ -135,11 +137,11 @@ def tail(text: str, lines: int) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
 
 
-def tail_of(path: Path, lines: int) -> str:
-    """The end of a log; empty if there is none."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 16_384))
-        return tail(file.read().decode("utf-8", "replace"), lines)
+def text_of(log: Path) -> str:
+    """The last part of a log; empty if there is none."""
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _MOST_LOG))
+        return file.read().decode("utf-8", "replace")
     return ""
 
 

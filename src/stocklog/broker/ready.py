@@ -2,10 +2,17 @@
 
 RabbitMQ opens its ports before its streams have recovered: after a crash the broker
 refuses publishers for a while, or closes the connection without a word.
+
+And on a new node the first stream starts the stream coordinator, whose registration
+reaches the disk only about a second later (Ra's `names.dets`, saved every 500 ms when
+idle). A node that is killed within that second comes up again with streams that never
+become available (seen on 3.10.8 and 4.0.5). So the first stream of a node is one of ours,
+and the node counts as ready once the registration is in the file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +26,8 @@ from stocklog.stream.uri import StreamURI
 
 _PAUSE = 0.05
 _PROBE = "stocklog-broker-ready"
+_COORDINATOR = b"rabbit_stream_coordinator"
+_COORDINATOR_TIMEOUT = 10.0
 
 
 def handshake(uri: StreamURI, host: str, port: int) -> None:
@@ -36,9 +45,47 @@ def streams_in(folder: Path) -> list[str]:
     The folders are named `<vhost>_<stream>_<time>` with `_` for every character that is no
     letter, digit, `_`, `-` or `=`, so a name may be wrong; such a stream is then not found.
     """
+    return sorted(name for name in _names_in(folder) if not name.startswith(_PROBE))
+
+
+def _names_in(folder: Path) -> set[str]:
     names = (path.name for path in folder.glob("n[1-9]/data/*/stream/*") if path.is_dir())
-    stripped = (name.removeprefix("__").rpartition("_")[0] for name in names)
-    return sorted({name for name in stripped if name})
+    return {name.removeprefix("__").rpartition("_")[0] for name in names} - {""}
+
+
+def coordinator_is_lasting(folder: Path) -> bool:
+    """Whether every node of the folder would find its stream coordinator after a kill."""
+    files = list(folder.glob("n[1-9]/data/*/coordination/*/names.dets"))
+    return bool(files) and all(_COORDINATOR in file.read_bytes() for file in files)
+
+
+def make_coordinator_lasting(uri: StreamURI, folder: Path) -> None:
+    """Starts the stream coordinator by a stream of ours, and waits until it would be found.
+
+    Never fails: a broker that does this differently is none the worse for it.
+    """
+    deadline = time.monotonic() + _COORDINATOR_TIMEOUT
+    begun = False
+    while time.monotonic() < deadline and not coordinator_is_lasting(folder):
+        if not begun:
+            with contextlib.suppress(StreamError):
+                _replicas_of_a_new_stream(Connection(*uri.hosts[0], uri, name=_PROBE))
+                begun = True
+        time.sleep(_PAUSE)
+
+
+def delete_left_probes(uri: StreamURI, folder: Path) -> None:
+    """Deletes streams of ours that a killed start has left behind."""
+    left = [name for name in _names_in(folder) if name.startswith(_PROBE)]
+    if not left:
+        return
+    with contextlib.suppress(StreamError):
+        connection = Connection(*uri.hosts[0], uri, name=_PROBE)
+        try:
+            for name in left:
+                connection.request(Key.DELETE, stream=name)
+        finally:
+            connection.close()
 
 
 def await_publishers(
