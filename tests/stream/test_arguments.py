@@ -8,7 +8,7 @@ import pytest
 
 from stocklog.errors import UsageError
 from stocklog.stream import StreamArguments
-from stocklog.stream.arguments import check_reference, check_stream_name
+from stocklog.stream.arguments import check_new_stream_name, check_reference, check_stream_name
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,16 @@ def test_names_that_streams_may_have(name: str) -> None:
 def test_names_that_the_broker_would_change_or_refuse(name: str) -> None:
     with pytest.raises(UsageError):
         check_stream_name(name)
+
+
+@pytest.mark.parametrize(("vhost", "most"), [("/", 233), ("shop", 230), ("ñ", 232)])
+def test_a_new_streams_name_leaves_room_for_the_folder_that_keeps_it(vhost: str, most: int) -> None:
+    # Seen before the fix: the broker made it, and it never got a leader.
+    assert check_new_stream_name("x" * most, vhost) == "x" * most
+    with pytest.raises(UsageError, match=f"at most {most}"):
+        check_new_stream_name("x" * (most + 1), vhost)
+    with pytest.raises(UsageError, match="reserves"):
+        check_new_stream_name("amq.x", vhost)
 
 
 @pytest.mark.parametrize("name", ["p", "x" * 255, "ñ" * 127])

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 from stocklog.errors import UsageError
 
-__all__ = ["StreamArguments", "check_reference", "check_stream_name"]
+__all__ = ["StreamArguments", "check_new_stream_name", "check_reference", "check_stream_name"]
 
 _MAX_AGE = re.compile(r"[1-9][0-9]*[YMDhms]")
 _LOCATORS = ("client-local", "balanced", "random", "least-leaders")
 _LARGEST_SEGMENT = 3_000_000_000
 _NAME_BYTES = 255
+_FOLDER_TIME_BYTES = 21  # two underscores, and nanoseconds since 1970
 
 
 def check_stream_name(name: str) -> str:
@@ -34,6 +35,30 @@ def check_stream_name(name: str) -> str:
         raise UsageError(f"The stream name {name!r} begins with 'amq.', which the broker reserves")
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in name):
         raise UsageError(f"The stream name {name!r} holds a control character")
+    return name
+
+
+def check_new_stream_name(name: str, vhost: str) -> str:
+    """Return the name if a stream of that name can be made.
+
+    The broker keeps it in a folder called `vhost_name_time`, and file systems end such names
+    at 255 bytes. It takes a longer name all the same, and the stream never gets a leader
+    (seen on 3.10.8 and 4.0.5: 233 bytes in the virtual host `/` work, 234 do not).
+
+    Args:
+        name: the stream's name.
+        vhost: the virtual host that it will be in.
+
+    Raises:
+        UsageError: as `check_stream_name`, or it is too long for that.
+    """
+    check_stream_name(name)
+    room = _NAME_BYTES - _FOLDER_TIME_BYTES - _size(vhost)
+    if _size(name) > room:
+        raise UsageError(
+            f"The stream name has {_size(name)} bytes; in the virtual host {vhost!r} the broker "
+            f"can keep at most {room}"
+        )
     return name
 
 

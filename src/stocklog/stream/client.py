@@ -19,7 +19,7 @@ from stocklog.errors import ConnectionLostError, UsageError
 from stocklog.protocol import codes
 from stocklog.protocol.frames import Key
 from stocklog.stream import tracking
-from stocklog.stream.arguments import StreamArguments, check_stream_name
+from stocklog.stream.arguments import StreamArguments, check_new_stream_name
 from stocklog.stream.connection import RPC_TIMEOUT, Connection
 from stocklog.stream.handshake import HEARTBEAT
 from stocklog.stream.nodes import Address, Nodes
@@ -137,7 +137,7 @@ class StreamClient:
         """Make a stream.
 
         Args:
-            name: 1 to 255 bytes, not beginning with `amq.`.
+            name: 1 to 233 bytes (in the virtual host `/`), not beginning with `amq.`.
             arguments: retention and the like; None: the broker's defaults (no bound).
 
         Returns:
@@ -147,7 +147,7 @@ class StreamClient:
             UsageError: the name cannot be one.
             CommandError: the broker refuses.
         """
-        check_stream_name(name)
+        check_new_stream_name(name, self.uri.vhost)
         wanted = (arguments or StreamArguments()).as_map()
         frame = self._ask(
             lambda connection: connection.request(Key.CREATE, stream=name, arguments=wanted)
