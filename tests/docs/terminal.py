@@ -86,15 +86,15 @@ class Terminal:
             self._finish(block, process, log)
         return log.read_text(errors="replace")
 
-    def interrupt_all(self) -> dict[str, str]:
-        """Presses Ctrl-C in every terminal that is still open; what each had printed, by block."""
-        printed = {}
+    def interrupt_all(self) -> list[str]:
+        """Presses Ctrl-C in every terminal that is still open; returns what each had printed."""
+        printed = []
         while self._open:
             block, process, log = self._open.pop()
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
             self._finish(block, process, log)
-            printed[str(block)] = log.read_text(errors="replace")
+            printed.append(log.read_text(errors="replace"))
         return printed
 
     def close(self) -> None:
