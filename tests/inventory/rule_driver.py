@@ -43,13 +43,12 @@ class Driver:
         self.history = Legs.joined([self.history, legs])
         return changed.tolist()
 
-    def _deltas_after(self, keys: Any, times: Any, offsets: Any) -> Any:
+    def _deltas_after(self, keys: Any, times: Any) -> Any:
         self.looks += len(keys)
         sums = []
-        for key, time, offset in zip(keys, times, offsets, strict=True):
+        for key, time in zip(keys, times, strict=True):
             h = self.history
-            after = (h.times > time) | ((h.times == time) & (h.offsets > offset))
-            sums.append(h.values[(h.keys == key) & is_delta(h.kinds) & after].sum())
+            sums.append(h.values[(h.keys == key) & is_delta(h.kinds) & (h.times > time)].sum())
         return np.array(sums, np.int64)
 
     def stock(self) -> dict[tuple[str, str], tuple[int, int]]:

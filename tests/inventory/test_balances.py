@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import stock_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_driver import Driver
-from stock_histories import logs
 
+import stock_reference
+from stock_histories import logs
 from stocklog.inventory.balances import NEVER, Balances, last_of_each, running
 from stocklog.inventory.legs import Legs, event_order
 

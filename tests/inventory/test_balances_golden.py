@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rule_driver import Driver
+
 import stock_reference
 from golden_cases import Case, cases
-from rule_driver import Driver
 
 CASES = cases()
 

@@ -19,6 +19,8 @@ _COMMANDS = {
     "produce": "stocklog.cli.produce:produce",
     "load": "stocklog.cli.load:load",
     "consume": "stocklog.cli.consume:consume",
+    "project": "stocklog.cli.project:project",
+    "stock": "stocklog.cli.stock:stock",
     "stream": "stocklog.cli.stream:stream",
     "bench": "stocklog.cli.bench:bench",
     "completion": "stocklog.cli.completion:completion",

@@ -32,8 +32,8 @@ __all__ = ["NEVER", "Balances", "DeltasAfter", "Running", "last_of_each", "runni
 NEVER = np.iinfo(np.int64).min
 """The time of a count or delta that there has not been."""
 
-DeltasAfter: TypeAlias = "Callable[[I64, I64, I64], I64]"
-"""For keys, each with the time and offset of a count: the sum of the deltas after it.
+DeltasAfter: TypeAlias = "Callable[[I64, I64], I64]"
+"""For distinct keys, each with a time: the sum of its deltas that happened later than that.
 
 Of all earlier batches, and of nothing else.
 """
@@ -117,7 +117,7 @@ class Balances:
         late = self.delta_time[keys] > newest.times
         if late.any():
             keys = keys[late]
-            self.on_hand[keys] += deltas_after(keys, newest.times[late], newest.offsets[late])
+            self.on_hand[keys] += deltas_after(keys, newest.times[late])
 
     def _apply_deltas(self, legs: Legs) -> None:
         deltas = is_delta(legs.kinds)

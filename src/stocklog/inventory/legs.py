@@ -80,21 +80,18 @@ class Legs:
     @classmethod
     def joined(cls, parts: list[Legs]) -> Legs:
         """Several, one behind the other."""
+        if not parts:
+            return cls.none()
         if len(parts) == 1:
             return parts[0]
-        return cls(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                if parts
-                else np.zeros(0, np.uint8 if name in ("kinds", "reasons") else np.int64)
-                for name in cls.__slots__
-            )
-        )
+        names = cls.__slots__
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @classmethod
     def none(cls) -> Legs:
         """No legs."""
-        return cls.joined([])
+        longs, bytes_ = np.zeros(0, np.int64), np.zeros(0, np.uint8)
+        return cls(longs, longs, longs, bytes_, longs, bytes_, longs)
 
     @property
     def in_event_order(self) -> Legs:

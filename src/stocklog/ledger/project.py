@@ -144,9 +144,7 @@ def project(
     return summary
 
 
-def _count(
-    summary: ProjectSummary, before: Position, now: Position, commits: int = 1
-) -> None:
+def _count(summary: ProjectSummary, before: Position, now: Position, commits: int = 1) -> None:
     summary.updates = now.updates - before.updates
     summary.duplicates = now.duplicates - before.duplicates
     summary.invalid = now.invalid - before.invalid
@@ -316,7 +314,7 @@ class _Pieces:
 
 def _mark(block: MessageBlock, row: int) -> Mark:
     start, length = int(block.starts[row]), int(block.lengths[row])
-    digest = hashlib.sha256(memoryview(block.buffer)[start : start + length]).hexdigest()
+    digest = hashlib.sha256(block.buffer[start : start + length].tobytes()).hexdigest()
     return Mark(int(block.offsets[row]), int(block.timestamps[row]), digest)
 
 

@@ -12,6 +12,7 @@ an LZ4 block of the UTF-8. All little-endian.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import lz4.block
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     I64: TypeAlias = NDArray[np.int64]
 
-__all__ = ["pack", "pack_texts", "unpack", "unpack_texts"]
+__all__ = ["pack", "pack_many", "pack_texts", "unpack", "unpack_many", "unpack_texts"]
 
 _HEAD = struct.Struct("<BIq")
 _SIZE = struct.Struct("<I")
@@ -50,7 +51,8 @@ def pack(values: NDArray[Any]) -> bytes:
     # Modulo 2**64, so that the widest span is right too.
     rest = values.astype(np.int64, copy=False).view(np.uint64) - np.uint64(smallest % (1 << 64))
     columns = rest.view(np.uint8).reshape(count, 8)[:, :width].T
-    return _HEAD.pack(width, count, smallest) + lz4.block.compress(columns.tobytes())
+    data: bytes = lz4.block.compress(columns.tobytes())
+    return _HEAD.pack(width, count, smallest) + data
 
 
 def unpack(blob: bytes | memoryview) -> I64:
@@ -68,11 +70,36 @@ def unpack(blob: bytes | memoryview) -> I64:
     except (struct.error, ValueError, lz4.block.LZ4BlockError) as error:
         raise StoreError(f"A column of the store is damaged: {error}", _DAMAGED) from error
     if width == 1:
-        return columns[0].astype(np.int64) + smallest
+        narrow: I64 = columns[0].astype(np.int64) + np.int64(smallest)
+        return narrow
     rest = np.zeros((count, 8), np.uint8)
     rest[:, :width] = columns.T
-    whole = rest.reshape(-1).view(np.uint64) + np.uint64(smallest % (1 << 64))
-    return whole.view(np.int64)
+    whole: I64 = (rest.reshape(-1).view(np.uint64) + np.uint64(smallest % (1 << 64))).view(np.int64)
+    return whole
+
+
+def pack_many(columns: Sequence[NDArray[Any]]) -> bytes:
+    """Make one blob of several columns of integers, of any lengths."""
+    blobs = [pack(column) for column in columns]
+    return b"".join(part for blob in blobs for part in (_SIZE.pack(len(blob)), blob))
+
+
+def unpack_many(blob: bytes) -> list[I64]:
+    """The columns of a blob of `pack_many`.
+
+    Raises:
+        StoreError: it is none, or is damaged.
+    """
+    view, columns, at = memoryview(blob), [], 0
+    while at < len(view):
+        try:
+            (size,) = _SIZE.unpack_from(view, at)
+        except struct.error as error:
+            raise StoreError(f"A column of the store is damaged: {error}", _DAMAGED) from error
+        at += _SIZE.size
+        columns.append(unpack(view[at : at + size]))
+        at += size
+    return columns
 
 
 def pack_texts(texts: pl.Series) -> bytes:
@@ -87,7 +114,8 @@ def pack_texts(texts: pl.Series) -> bytes:
     first, last = (int(borders[0]), int(borders[-1])) if len(borders) else (0, 0)
     lengths = pack(np.diff(borders))
     text = memoryview(data)[first:last] if data is not None else b""
-    return _SIZE.pack(len(lengths)) + lengths + lz4.block.compress(text)
+    packed: bytes = lz4.block.compress(text)
+    return _SIZE.pack(len(lengths)) + lengths + packed
 
 
 def unpack_texts(blob: bytes | memoryview) -> pl.Series:

@@ -1,0 +1,196 @@
+"""Questions to a store: what the stock is, was, and why. Polars frames out.
+
+with open_ledger() as ledger:
+    ledger.stock(location="L042")
+    ledger.stock(at="2026-11-24T13:00Z", as_known_at="2026-11-24T14:05Z")
+    ledger.why("SKU-1", "L042")
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from stocklog.errors import StoreError, UsageError
+from stocklog.inventory.balances import Balances
+from stocklog.ledger.moments import limits_of
+from stocklog.stores.asof import Limits, balance_of, balances_of_all
+from stocklog.stores.model import Position
+from stocklog.stores.segments import SegmentInfo
+from stocklog.stores.sqlite import SqliteStore
+from stocklog.stores.uri import open_store
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    I64: TypeAlias = NDArray[np.int64]
+
+__all__ = ["STOCK_SCHEMA", "Ledger", "open_ledger"]
+
+STOCK_SCHEMA = {
+    "sku": pl.String(),
+    "location_id": pl.String(),
+    "on_hand": pl.Int64(),
+    "reserved": pl.Int64(),
+    "available": pl.Int64(),
+}
+"""Columns of an answer of `Ledger.stock`; `available` is `on_hand` - `reserved`."""
+
+_ON_HAND, _RESERVED = map(Balances.COLUMNS.index, ("on_hand", "reserved"))
+
+
+def open_ledger(store: str | None = None, *, stream: str = "inventory_updates") -> Ledger:
+    """Open a store to ask it; others may write it meanwhile.
+
+    Args:
+        store: `sqlite:///file.db` (relative to here) or `sqlite:////folder/file.db`. Left
+            out: the stream's own, in the user's state directory.
+        stream: whose store that is.
+
+    Returns:
+        The ledger; use it in a `with` statement or close it.
+
+    Raises:
+        UsageError: the URI cannot be meant.
+        StoreError: there is no store, or it cannot be read.
+    """
+    return Ledger(open_store(store, stream))
+
+
+class Ledger:
+    """Answers questions from a store. Made by `open_ledger`.
+
+    Args:
+        store: open; closed with the ledger.
+    """
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+
+    @property
+    def position(self) -> Position:
+        """What the store is of, and where it stands.
+
+        Raises:
+            StoreError: it is empty.
+        """
+        position = self.store.position()
+        if position is None:
+            raise StoreError(
+                f"The store {self.store.where} is empty",
+                "Fill it from the log with `stocklog project`",
+            )
+        return position
+
+    def stock(
+        self,
+        *,
+        sku: str | None = None,
+        location: str | None = None,
+        at: str | datetime | None = None,
+        as_known_at: str | int | datetime | None = None,
+    ) -> pl.DataFrame:
+        """What is there, now or at any moment.
+
+        Args:
+            sku: only of this SKU.
+            location: only at this location.
+            at: as of what had happened then: RFC 3339 text with a zone, a duration (`2h`
+                ago), or an aware datetime.
+            as_known_at: as of what the log held then: an offset, or a time of the broker's
+                clock in the same forms. Both together tell what was believed at the one
+                about the other.
+
+        Returns:
+            A frame with the columns of `STOCK_SCHEMA`, a row for each key of which anything
+            counts, by SKU and location.
+
+        Raises:
+            UsageError: a moment cannot be meant.
+            StoreError: the store cannot answer about that moment.
+        """
+        with self.store.snapshot():
+            infos = self.store.segments()
+            limits = limits_of(self.store, infos, at, as_known_at)
+            if sku is not None and location is not None:
+                return self._stock_of_one(infos, sku, location, limits)
+            names = self.store.names()
+            on_hand, reserved, present = self._all(infos, len(names.key_skus), limits)
+            rows = np.flatnonzero(present)
+            for wanted, texts, codes in (
+                (sku, names.skus, names.key_skus),
+                (location, names.locations, names.key_locations),
+            ):
+                if wanted is not None:
+                    code = texts.index_of(wanted)
+                    rows = rows[codes[rows] == (-1 if code is None else code)]
+        return _frame(
+            names.skus.gather(names.key_skus[rows]),
+            names.locations.gather(names.key_locations[rows]),
+            on_hand[rows],
+            reserved[rows],
+        )
+
+    def _stock_of_one(
+        self, infos: list[SegmentInfo], sku: str, location: str, limits: Limits
+    ) -> pl.DataFrame:
+        key = self.store.key(sku, location)
+        found = None
+        if key is not None:
+            if limits == Limits():
+                columns = self.store.balances(key)
+                found = int(columns[_ON_HAND, 0]), int(columns[_RESERVED, 0])
+            else:
+                found = balance_of(self.store, infos, key, limits)
+        if found is None:
+            return pl.DataFrame(schema=STOCK_SCHEMA)
+        return _frame([sku], [location], *(np.array([value], np.int64) for value in found))
+
+    def _all(
+        self, infos: list[SegmentInfo], keys: int, limits: Limits
+    ) -> tuple[I64, I64, NDArray[np.bool_]]:
+        if all(limits.covers(info) for info in infos if info.legs):
+            columns = self.store.balances()
+            return columns[_ON_HAND], columns[_RESERVED], np.ones(keys, np.bool_)
+        return balances_of_all(self.store, infos, keys, limits)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<stocklog.Ledger of {self.store.where}>"
+
+
+def _frame(
+    skus: pl.Series | list[str], locations: pl.Series | list[str], on_hand: I64, reserved: I64
+) -> pl.DataFrame:
+    columns = {
+        "sku": skus,
+        "location_id": locations,
+        "on_hand": on_hand,
+        "reserved": reserved,
+        "available": on_hand - reserved,
+    }
+    return pl.DataFrame(columns, schema=STOCK_SCHEMA).sort("sku", "location_id")
+
+
+def check_key(text: str) -> tuple[str, str]:
+    """Read SKU@LOCATION; the last @ divides.
+
+    Raises:
+        UsageError: there is no @, or nothing on one side of it.
+    """
+    sku, _, location = text.rpartition("@")
+    if not sku or not location:
+        raise UsageError(f"{text!r} names no key", "Write SKU@LOCATION, for example 4711@L042")
+    return sku, location
