@@ -10,6 +10,13 @@ import pytest
 from nodes import VERSIONS, Nodes, clean, root_for, system_version
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever starts a node of its own takes more than a few seconds."""
+    for item in items:
+        if {"folder", "nobodys"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def folder(nodes: Nodes) -> Iterator[Path]:
     """A folder that does not exist yet; what runs in it at the end is ended."""

@@ -183,6 +183,7 @@ def test_a_cluster_is_mended_node_by_node(nodes: Nodes, version: str, stream_nam
     assert last_offset(again, stream_name) == 10
 
 
+@pytest.mark.slow
 def test_the_watchdog_ends_everything_when_pytest_is_killed(
     one_root: Path | None, tmp_path: Path
 ) -> None:

@@ -94,7 +94,7 @@ class Boot:
         settings.ports, settings.epmd_port = [node.ports for node in nodes], epmd
         with self.folder.explained():
             self.folder.save_settings(settings)
-        return State("starting", self.install.version, epmd, None, nodes)
+        return State("starting", self.install.version, epmd, None, nodes, settings.root)
 
     def save(self, state: State) -> None:
         """Keeps what has been started so far."""

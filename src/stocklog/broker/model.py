@@ -78,6 +78,7 @@ class State(msgspec.Struct):
         epmd_port: port of our own Erlang port mapper.
         epmd: its process.
         nodes: the nodes in order.
+        root: the tree that it was taken from, or None.
     """
 
     phase: str
@@ -85,6 +86,7 @@ class State(msgspec.Struct):
     epmd_port: int
     epmd: Process | None
     nodes: list[Node]
+    root: str | None = None
 
 
 @dataclass(frozen=True)

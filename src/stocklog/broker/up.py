@@ -85,9 +85,13 @@ class _Start:
     def _settings(self, nodes: int | None) -> Settings:
         settings = self.folder.settings()
         if settings is None:
-            # Both copies are damaged, or the folder is new. A new password gets set later.
+            # The folder is new, or both copies are damaged; a new password gets set later.
             found = len(list(self.folder.path.glob("n[1-9]")))
             settings = new_settings(found or nodes or 1)
+            if self.state is not None:
+                settings.version, settings.root = self.state.version, self.state.root
+                settings.ports = [node.ports for node in self.state.nodes]
+                settings.epmd_port = self.state.epmd_port
         if nodes is not None and nodes != settings.nodes:
             if self.folder.has_data() or self.state is not None:
                 raise UsageError(

@@ -134,7 +134,7 @@ def down(*, place: Path | None, delete: bool, yes: bool, quiet: bool) -> None:
     say = _silent if quiet else _say
     ran = stop(place, delete=delete, on_progress=say)
     ended = f"the broker in {where} is down" if ran else f"no broker ran in {where}"
-    say(ended + (", and its data are deleted" if delete else ""))
+    say(ended + (", and nothing of it is kept" if delete else ""))
 
 
 def _ask(where: Path) -> None:
