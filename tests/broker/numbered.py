@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,6 +81,12 @@ def check_last(low: int, high: int, received: list[int]) -> None:
 def open_connection(uri: StreamURI) -> Connection:
     host, port = uri.hosts[0]
     return Connection(host, port, uri)
+
+
+def ready(connection: Connection, uri: StreamURI) -> Callable[[], Connection]:
+    """Hands out the connection that is open already, and new ones after that."""
+    waiting = [connection]
+    return lambda: waiting.pop() if waiting else open_connection(uri)
 
 
 class Tracker:

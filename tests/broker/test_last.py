@@ -19,6 +19,7 @@ from numbered import (
     numbers,
     open_connection,
     read_numbers,
+    ready,
     send_numbers,
 )
 
@@ -39,9 +40,16 @@ def client(broker: NodeInfo) -> Iterator[StreamClient]:
         yield client
 
 
-def attach_over(connection: Connection, stream: str) -> Subscriber:
+def attach_over(connection: Connection, stream: str, uri: StreamURI) -> Subscriber:
     """Attaches over a connection that is there already, so that it takes the shortest time."""
-    return Subscriber(lambda: connection, stream, LAST, recover=False)
+    return Subscriber(ready(connection, uri), stream, LAST, recover=False)
+
+
+def take(reader: Subscriber) -> list[int]:
+    """Enough messages beside a busy producer."""
+    received = read_numbers(reader, 300)
+    assert len(received) >= 300
+    return received
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,9 +89,9 @@ def test_inside_a_chunk_beside_a_busy_producer(
                 # Connected before, so that the oracle's room is as small as it can be.
                 connection = open_connection(client.uri)
                 low = producer.confirmed
-                with attach_over(connection, stream_name) as reader:
+                with attach_over(connection, stream_name, client.uri) as reader:
                     high = producer.sent
-                    check_last(low, high, read_numbers(reader, 300))
+                    check_last(low, high, take(reader))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -100,7 +108,7 @@ def test_right_after_a_confirm(client: StreamClient, stream_name: str, kind: str
             send_numbers(publisher, sent + 1, count)
             sent += count
             publisher.flush(10)
-            with attach_over(connection, stream_name) as reader:
+            with attach_over(connection, stream_name, client.uri) as reader:
                 assert numbers(reader.next(10)) == [sent]
                 send_numbers(publisher, sent + 1, 3)
                 publisher.flush(10)
@@ -128,9 +136,9 @@ def test_right_after_a_confirm_beside_a_busy_producer(
                     low = producer.confirmed
                     if low != seen:
                         break
-                with attach_over(connection, stream_name) as reader:
+                with attach_over(connection, stream_name, client.uri) as reader:
                     high = producer.sent
-                    check_last(low, high, read_numbers(reader, 300))
+                    check_last(low, high, take(reader))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,10 +186,10 @@ def test_among_tracking_chunks_beside_a_busy_producer(
                 connection = open_connection(client.uri)
                 tracker.store(3)
                 low = producer.confirmed
-                with attach_over(connection, stream_name) as reader:
+                with attach_over(connection, stream_name, client.uri) as reader:
                     high = producer.sent
                     tracker.store(1)
-                    check_last(low, high, read_numbers(reader, 300))
+                    check_last(low, high, take(reader))
         tracker.close()
 
 
@@ -210,7 +218,7 @@ def test_on_a_stream_that_is_filled_while_attaching(client: StreamClient, stream
             connection = open_connection(client.uri)
             with BusyProducer(publisher) as producer:
                 low = producer.confirmed
-                with attach_over(connection, stream) as reader:
+                with attach_over(connection, stream, client.uri) as reader:
                     high = producer.sent
                     # If it was still empty, every message is a new one.
                     check_last(max(low, 1), max(high, 1), read_numbers(reader, 100))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from numbered import KINDS, BusyProducer, Tracker, numbers, open_connection, send_numbers
+from numbered import KINDS, BusyProducer, Tracker, numbers, open_connection, ready, send_numbers
 
 from stocklog.broker import NodeInfo
 from stocklog.stream import StreamClient, StreamURI, Subscriber, parse_offset
@@ -36,9 +36,9 @@ def read_all(client: StreamClient, stream: str, offset: str) -> list[int]:
         return got
 
 
-def read_over(connection: Connection, stream: str, offset: str) -> Subscriber:
+def read_over(connection: Connection, stream: str, offset: str, uri: StreamURI) -> Subscriber:
     spec = parse_offset(offset)
-    return Subscriber(lambda: connection, stream, spec, until_end=True, recover=False)
+    return Subscriber(ready(connection, uri), stream, spec, until_end=True, recover=False)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,7 +54,7 @@ def test_beside_a_busy_producer_the_end_is_the_one_at_attaching(
                 connection = open_connection(client.uri)
                 low = producer.confirmed
                 begin = max(1, low - 500) if run else 1
-                reader = read_over(connection, stream, str(begin - 1))
+                reader = read_over(connection, stream, str(begin - 1), client.uri)
                 high = producer.sent
                 got = [number for block in reader for number in numbers(block)]
                 reader.close()
@@ -76,7 +76,7 @@ def test_the_last_n_beside_a_busy_producer_are_n(
                 count = choose.choice((1, 2, 99, 1000, 2999))
                 connection = open_connection(client.uri)
                 low = producer.confirmed
-                reader = read_over(connection, stream, f"last:{count}")
+                reader = read_over(connection, stream, f"last:{count}", client.uri)
                 high = producer.sent
                 got = [number for block in reader for number in numbers(block)]
                 reader.close()

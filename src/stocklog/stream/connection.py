@@ -137,7 +137,7 @@ class Connection:
                 steps.answer(self._handshake_frame())
         except ProtocolError as error:
             what = error.what if self.where in error.what else f"{self.where}: {error.what}"
-            raise ProtocolError(what, error.remedy or _WRONG_PORT) from error
+            raise ProtocolError(what, _WRONG_PORT) from error
         return steps.agreed
 
     def _handshake_frame(self) -> Frame:

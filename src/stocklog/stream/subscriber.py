@@ -158,6 +158,7 @@ class Subscriber:
 
     def _decode(self, taken: list[memoryview]) -> MessageBlock:
         parts: list[tuple[ChunkHeader, memoryview]] = []
+        skipped: list[tuple[int, int]] = []
         for view in taken:
             header = chunk.parse_header(view)
             if self.plan.is_past(header):
@@ -167,12 +168,15 @@ class Subscriber:
                 continue
             data = view[chunk.HEADER_SIZE :]
             chunk.check_crc(header, data)
-            self._look_for_gap(header)
+            if self._owed is not None and header.chunk_id > self._owed:
+                skipped.append((self._owed, header.chunk_id))
             parts.append((header, data))
             self._owed = header.chunk_id + header.records
             if self.plan.ends_with(header):
                 self._ended = True
                 break
+        if skipped:
+            self._explain(skipped)
         return self.plan.cut(chunk.decode(parts))
 
     def _end_by_clock(self) -> None:
@@ -182,18 +186,21 @@ class Subscriber:
 
     # -- when something is missing --------------------------------------------------------
 
-    def _look_for_gap(self, header: ChunkHeader) -> None:
-        """Notice offsets that were skipped because retention was faster than the reader."""
-        owed = self._owed
-        if owed is None or header.chunk_id <= owed:
-            return
+    def _explain(self, skipped: list[tuple[int, int]]) -> None:
+        """Notice offsets that were skipped because retention was faster than the reader.
+
+        Asked once for all chunks that were taken together: it costs a connection, and where
+        readers store offsets one by one every other offset is the broker's own.
+
+        Args:
+            skipped: the offset that was owed, and the one that came.
+        """
         first = self._first_kept()
-        if first is not None and first > owed:
+        for owed, came in skipped:
             # A reader goes on inside a segment that is cut already, and then jumps to the
             # first that is kept; small jumps before that are the broker's own records.
-            jumped = header.chunk_id >= first or header.chunk_id - owed > _LONG_JUMP
-            if jumped:
-                self._tell_gap(owed, header.chunk_id - 1)
+            if first is not None and first > owed and (came >= first or came - owed > _LONG_JUMP):
+                self._tell_gap(owed, came - 1)
 
     def _tell_gap(self, first: int, last: int) -> None:
         self.gaps.append((first, last))
