@@ -238,6 +238,7 @@ def test_an_idle_client_sends_heartbeats() -> None:
     assert max(later - earlier for earlier, later in itertools.pairwise(beats)) < 1.0
 
 
+@pytest.mark.slow
 def test_a_peer_that_only_beats_is_alive_and_one_that_is_silent_is_lost() -> None:
     silent_from: list[float] = []
 
@@ -274,6 +275,7 @@ def test_a_waiting_question_hears_of_the_silence() -> None:
         connection.close()
 
 
+@pytest.mark.slow
 def test_a_peer_that_does_not_read_cannot_stop_our_reading() -> None:
     # Seen before the fix: the reading thread hung in sending a heartbeat.
     def then(line: Line) -> None:
