@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -243,6 +244,75 @@ def test_a_refusal_is_an_error_with_its_code_and_counts() -> None:
         pytest.raises(StreamError, match=r"Publishing 2 messages.*access refused"),
     ):
         publish(served)
+
+
+def open_publisher(served: Peer, **options: int) -> Publisher:
+    chosen = PublisherOptions(sub_batch=1, **options)
+    return Publisher(served.connect, "s", chosen, recover=False)
+
+
+def test_a_refusal_behind_the_last_send_is_told_at_closing() -> None:
+    # Seen before the fix: closed without a word, and three messages gone.
+    with peer(publishing(refuse(16, 1, 2, 3))) as served:
+        publisher = open_publisher(served)
+        publisher.send(*amqp.frame_bodies([b"a", b"b", b"c"], True))
+        deadline = time.monotonic() + 5
+        while publisher.unconfirmed and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(StreamError, match=r"Publishing 3 messages.*access refused"):
+            publisher.close()
+        publisher.close()
+        assert publisher.confirmed == 0
+
+
+def test_a_refusal_that_was_told_is_not_told_again_at_closing() -> None:
+    with peer(publishing(refuse(16, 1, 2, 3))) as served:
+        publisher = open_publisher(served)
+        publisher.send(*amqp.frame_bodies([b"a", b"b", b"c"], True))
+        with pytest.raises(StreamError, match="access refused"):
+            publisher.flush(5)
+        publisher.close()
+
+
+def test_closing_wakes_a_thread_that_waits_for_room() -> None:
+    outcome: list[StreamError] = []
+
+    def send_twice(publisher: Publisher) -> None:
+        try:
+            for _ in range(2):
+                publisher.send(*amqp.frame_bodies([b"a"], True))
+        except StreamError as error:
+            outcome.append(error)
+
+    with peer(publishing()) as served:
+        publisher = open_publisher(served, max_unconfirmed_entries=1)
+        thread = threading.Thread(target=send_twice, args=(publisher,))
+        thread.start()
+        time.sleep(0.2)
+        begun = time.monotonic()
+        with pytest.raises(UnconfirmedError):
+            publisher.close(timeout=0.2)
+        thread.join(5)
+        assert not thread.is_alive()
+        assert time.monotonic() - begun < 5
+    assert len(outcome) == 1
+
+
+def test_closing_ends_in_time_when_the_peer_reads_nothing_and_a_sub_batch_is_not_full() -> None:
+    def script(line: Line) -> None:
+        line.greet()
+        line.answer(line.read_request())
+        line.idle()
+
+    with peer(script) as served:
+        options = PublisherOptions(max_unconfirmed_bytes=64 << 20)
+        publisher = Publisher(served.connect, "s", options, recover=False)
+        data, starts = amqp.frame_bodies([b"x" * 100_000] * 100, False)
+        publisher.send(data, starts)  # all of it fits one sub-batch that waits
+        begun = time.monotonic()
+        with pytest.raises(StreamError):
+            publisher.close(timeout=0.5)
+        assert time.monotonic() - begun < 8
 
 
 def test_a_refusal_of_nothing_changes_nothing() -> None:

@@ -85,6 +85,7 @@ class Publisher:
         self._confirmed = 0
         self._highest = 0
         self._closed = False
+        self._told = False
         self._closing = threading.Event()
         self._up = True
         self._attempts: Attempts | None = None
@@ -180,6 +181,7 @@ class Publisher:
 
     def _raise_error(self) -> None:
         if self._error is not None:
+            self._told = True
             raise self._error
 
     def push(self) -> None:
@@ -370,13 +372,19 @@ class Publisher:
                     watchdog.start()
                 self.flush(timeout)
             elif self._in_flight.entries:
-                raise self._unconfirmed("before the connection ended")
+                raise self._unconfirmed("before the connection ended") from self._error
+            elif timeout != 0 and not self._told:
+                self._raise_error()  # a refusal that came behind the last `send`
         finally:
             watchdog.cancel()
             self._closed = True
             self._closing.set()
             with self._changed:
                 link = self._link
+                if self._error is None:  # for a thread that still waits in `send`
+                    self._error = ConnectionLostError(
+                        f"The publisher of stream {self.stream!r} was closed meanwhile"
+                    )
                 self._changed.notify_all()
             link.connection.close()
 
