@@ -123,7 +123,9 @@ def taken(
     """
     buffers = [None, pa.py_buffer(borders), pa.py_buffer(data)]
     pool = pa.LargeBinaryArray.from_buffers(pa.large_binary(), borders.size - 1, buffers)
-    rows = pc.take(pool, pa.array(index), boundscheck=False)
+    # Not pa.array(index): that imports pandas wherever it is installed.
+    numbers = pa.Array.from_buffers(pa.int32(), index.size, [None, pa.py_buffer(index)])
+    rows = pc.take(pool, numbers, boundscheck=False)
     _, offsets, joined = rows.buffers()
     ends = np.frombuffer(offsets, np.int64)[: index.size + 1]
     return writable(joined, int(ends[-1]) if index.size else 0), ends

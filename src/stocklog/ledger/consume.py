@@ -148,7 +148,10 @@ def consume(
     spec = parse_offset(offset)
     with client.subscriber(stream, spec, until_end=until_end) as subscriber:
         on_attached()
-        summary.gap = spec.start is Start.OFFSET and bool(subscriber.notes)
+        # What was asked for by its number and is cut already; what is cut while reading
+        # the subscriber tells by its gaps.
+        cut = spec.start is Start.OFFSET and bool(subscriber.notes)
+        summary.gap = cut
         for batch in ahead(batches(subscriber, count=count, stop=stop), stop=stop):
             try:
                 sink.write(batch)
@@ -158,6 +161,7 @@ def consume(
             summary.add(batch)
             summary.seconds = time.perf_counter() - begun
             on_tick(_tick(summary, count))
+            summary.gap = cut or bool(subscriber.gaps)
             _pass_on(subscriber, on_note)
         _pass_on(subscriber, on_note)
     summary.seconds = summary.seconds or time.perf_counter() - begun

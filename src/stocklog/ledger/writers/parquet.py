@@ -13,8 +13,8 @@ from stocklog.ledger.batch import Batch
 
 __all__ = ["ParquetSink"]
 
-_ROW_GROUP = 131_072
-"""Rows in a row group: readers can skip, and the writer holds some 30 MB."""
+_ROW_GROUP = 65_536
+"""Rows in a row group: readers can skip, and the writer holds some 15 MB."""
 
 
 class ParquetSink:
