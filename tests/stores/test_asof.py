@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_driver import moment, project
 
 import stock_reference
 from golden_cases import HERE, OTHER, Case, cases
@@ -17,6 +16,7 @@ from stock_histories import START, logs, moments
 from stocklog.errors import StoreError, UsageError
 from stocklog.ledger.questions import Ledger
 from stocklog.stores.sqlite import SqliteStore
+from store_driver import moment, project
 
 
 def rows_of(frame: Any) -> dict[tuple[str, str], tuple[int, int]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_driver import project, stock_of
 
 import stock_reference
 from stock_histories import logs
+from store_driver import project, stock_of
 
 
 @settings(max_examples=30, deadline=None)

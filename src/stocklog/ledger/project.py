@@ -88,6 +88,7 @@ def project(
     store: SqliteStore,
     *,
     until_end: bool = False,
+    last: int | None = None,
     accept_gap: bool = False,
     commit_rows: int = COMMIT_ROWS,
     on_tick: OnTick = ignore,
@@ -102,6 +103,7 @@ def project(
         stream: the stream's name.
         store: open for writing; the caller closes it.
         until_end: end with the last message that is committed now.
+        last: end with this offset.
         accept_gap: go on where retention has cut the log; the gap is kept in the store.
         commit_rows: updates that make a commit, if there are so many at once.
         on_tick: gets the state of the job after each commit.
@@ -120,19 +122,22 @@ def project(
     summary = summary or ProjectSummary(stream, store.where)
     position = store.claim(stream)
     start = _start(client, stream, store, position, accept_gap=accept_gap, on_note=on_note)
-    last = client.last_offset(stream)
-    expected = 0 if last is None else max(0, last - position.last_offset)
+    end = client.last_offset(stream)
+    end = last if last is not None and end is not None else end
+    expected = 0 if end is None else max(0, end - position.last_offset)
     projection = Projection(store, position, expected)
     begun = time.perf_counter()
     try:
         offset = "first" if start.offset is None else str(start.offset)
+        if last is not None:
+            offset += f"..{last}"
         with client.subscriber(stream, offset, until_end=until_end) as subscriber:
             pieces = _Pieces(subscriber, position, start, accept_gap=accept_gap, stop=stop)
-            for batch in _batches(ahead(pieces.read(), stop=stop), commit_rows):
+            for batch in _batches(ahead(pieces.read(commit_rows), stop=stop), commit_rows):
                 projection.take(batch)
                 _count(summary, position, projection.position)
                 summary.seconds = time.perf_counter() - begun
-                on_tick(_tick(projection.position, position, last, until_end=until_end))
+                on_tick(_tick(projection.position, position, end, until_end=until_end))
             projection.settle()
     finally:
         projection.close()
@@ -263,8 +268,8 @@ class _Pieces:
         self._stop = stop
         self.refused: Gap | None = None
 
-    def read(self) -> Iterator[Batch | None]:
-        """Batches; `None` when there is nothing to read just now."""
+    def read(self, rows: int) -> Iterator[Batch | None]:
+        """Batches of at most so many rows; `None` when there is nothing to read just now."""
         while not (self._stop and self._stop.is_set()):
             block = self._subscriber.next(_POLL)
             if block is None:
@@ -275,8 +280,8 @@ class _Pieces:
             if self._known:
                 block = self._without_known(block)
             for part, gap in self._at_gaps(block):
-                if len(part.offsets):
-                    yield _decoded(part, gap)
+                for at in range(0, len(part.offsets), rows):
+                    yield _decoded(part[at : at + rows], None if at else gap)
             if self.refused is not None:
                 return
 

@@ -8,6 +8,7 @@ with open_ledger() as ledger:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,7 +17,9 @@ import polars as pl
 
 from stocklog.errors import StoreError, UsageError
 from stocklog.inventory.balances import Balances
-from stocklog.ledger.moments import limits_of
+from stocklog.ledger.flagged import flags_of
+from stocklog.ledger.moments import limits_of, parse_time
+from stocklog.ledger.why import lines_of
 from stocklog.stores.asof import Limits, balance_of, balances_of_all
 from stocklog.stores.model import Position
 from stocklog.stores.segments import SegmentInfo
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     I64: TypeAlias = NDArray[np.int64]
 
-__all__ = ["STOCK_SCHEMA", "Ledger", "open_ledger"]
+__all__ = ["DIFF_SCHEMA", "STOCK_SCHEMA", "Ledger", "check_key", "open_ledger"]
 
 STOCK_SCHEMA = {
     "sku": pl.String(),
@@ -38,6 +41,18 @@ STOCK_SCHEMA = {
     "available": pl.Int64(),
 }
 """Columns of an answer of `Ledger.stock`; `available` is `on_hand` - `reserved`."""
+
+DIFF_SCHEMA = {
+    "sku": pl.String(),
+    "location_id": pl.String(),
+    "on_hand_before": pl.Int64(),
+    "on_hand_after": pl.Int64(),
+    "on_hand_change": pl.Int64(),
+    "reserved_before": pl.Int64(),
+    "reserved_after": pl.Int64(),
+    "reserved_change": pl.Int64(),
+}
+"""Columns of an answer of `Ledger.diff`."""
 
 _ON_HAND, _RESERVED = map(Balances.COLUMNS.index, ("on_hand", "reserved"))
 
@@ -156,6 +171,122 @@ class Ledger:
             columns = self.store.balances()
             return columns[_ON_HAND], columns[_RESERVED], np.ones(keys, np.bool_)
         return balances_of_all(self.store, infos, keys, limits)
+
+    def why(
+        self,
+        sku: str,
+        location: str,
+        *,
+        start: str | datetime | None = None,
+        end: str | datetime | None = None,
+        as_known_at: str | int | datetime | None = None,
+    ) -> pl.DataFrame:
+        """The ledger of one key: every update, what it did, and the balance after it.
+
+        Args:
+            sku: of the key.
+            location: of the key.
+            start: only lines that happened then or later; the balances hold what came before.
+            end: only what happened then or earlier.
+            as_known_at: only what the log held then.
+
+        Returns:
+            A frame in event order with the columns of `WHY_SCHEMA`: `kind` is adjustment,
+            count, transfer_out, transfer_in or reservation; `quantity` what it adds, of a
+            count what was found; `on_hand` and `reserved` the balances after it; `corrected`
+            by how much a count changed what was on hand, else null; `late_after` the highest
+            offset that came before this one and happened after it, null if there is none: then
+            the update arrived late. A late one changes the balances from its own line on, up
+            to the next count.
+
+        Raises:
+            UsageError: a moment cannot be meant.
+            StoreError: there is no such key, or the store cannot answer about that moment.
+        """
+        first = -(2**63) if start is None else parse_time(start, "--from")
+        with self.store.snapshot():
+            infos = self.store.segments()
+            limits = limits_of(self.store, infos, end, as_known_at)
+            key = self.store.key(sku, location)
+            if key is None:
+                raise StoreError(
+                    f"{self.store.where} has no update of {sku!r} at {location!r}",
+                    "`stocklog stock --sku` lists where a SKU is; case counts",
+                )
+            return lines_of(self.store, infos, key, limits, first)
+
+    def diff(
+        self,
+        before: str | datetime | None,
+        after: str | datetime | None = None,
+        *,
+        as_known_at: str | int | datetime | None = None,
+    ) -> pl.DataFrame:
+        """What changed between two moments of happening, by key.
+
+        Args:
+            before: the one moment, as `at` of `stock`; `None` is now.
+            after: the other.
+            as_known_at: only what the log held then.
+
+        Returns:
+            A frame with the columns of `DIFF_SCHEMA`, a row for each key whose balances
+            differ, the largest change on hand first. A key that was not there yet had 0.
+
+        Raises:
+            UsageError: a moment cannot be meant.
+            StoreError: the store cannot answer about one of them.
+        """
+        with self.store.snapshot():
+            left, right = (
+                self.stock(at=moment, as_known_at=as_known_at) for moment in (before, after)
+            )
+        both = left.join(right, on=["sku", "location_id"], how="full", suffix="_2", coalesce=True)
+        columns = ["sku", "location_id"]
+        found = both.select(
+            *columns,
+            *(
+                pl.col(f"{name}{suffix}").fill_null(0).alias(f"{name}_{word}")
+                for name in ("on_hand", "reserved")
+                for suffix, word in (("", "before"), ("_2", "after"))
+            ),
+        ).with_columns(
+            (pl.col(f"{name}_after") - pl.col(f"{name}_before")).alias(f"{name}_change")
+            for name in ("on_hand", "reserved")
+        )
+        changed = found.filter((pl.col("on_hand_change") != 0) | (pl.col("reserved_change") != 0))
+        # The absolute value of the lowest int64 does not fit, so of negative ones.
+        largest = pl.min_horizontal("on_hand_change", -pl.col("on_hand_change"))
+        also = pl.min_horizontal("reserved_change", -pl.col("reserved_change"))
+        return changed.sort(largest, also, *columns).select(*DIFF_SCHEMA)
+
+    def flags(
+        self,
+        kinds: Collection[str] | None = None,
+        *,
+        skus: Collection[str] | None = None,
+        locations: Collection[str] | None = None,
+    ) -> pl.DataFrame:
+        """What is out of the ordinary.
+
+        Args:
+            kinds: only these of `late`, `duplicate`, `gap`, `reordered`, `moved`, `negative`,
+                `unknown_sku`, `unknown_location`; left out: all.
+            skus: the SKUs that are known, for `unknown_sku`.
+            locations: the locations that are known, for `unknown_location`.
+
+        Returns:
+            A frame with the columns of `FLAGS_SCHEMA`. `detail` is for late: by how many
+            microseconds; duplicate: the offset of the first delivery; gap: how many numbers
+            of `source_seq` are missing; reordered: how far it is below the highest before;
+            moved: how far the stock was from the book figure of the count; negative: what is
+            on hand. `offset` is null for flags of a key or a name.
+
+        Raises:
+            UsageError: a kind is none.
+        """
+        with self.store.snapshot():
+            return flags_of(self.store, self.store.segments(), kinds, skus, locations)
 
     def close(self) -> None:
         """Let go of the store."""

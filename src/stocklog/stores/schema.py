@@ -42,6 +42,7 @@ CREATE TABLE blocks (
 CREATE INDEX blocks_keys ON blocks (segment, first_key, last_key);
 CREATE TABLE ids (
     segment INTEGER NOT NULL, first_update INTEGER NOT NULL, updates INTEGER NOT NULL,
+    first_offset INTEGER NOT NULL, last_offset INTEGER NOT NULL,
     numbers BLOB NOT NULL, texts BLOB NOT NULL
 );
 CREATE INDEX ids_updates ON ids (segment, first_update);

@@ -335,9 +335,9 @@ def leg_blocks(legs: Legs) -> Iterator[Block]:
         yield Block.pack(legs[first : first + BLOCK])
 
 
-def id_blocks(ids: Ids) -> Iterator[tuple[int, bytes, bytes]]:
-    """Ids cut into blocks: rows, blob of numbers, blob of texts."""
+def id_blocks(ids: Ids) -> Iterator[tuple[int, int, int, bytes, bytes]]:
+    """Ids cut into blocks: rows, first and last offset, blob of numbers, blob of texts."""
     for first in range(0, len(ids), BLOCK):
         rows = slice(first, first + BLOCK)
         block = Ids(ids.offsets[rows], ids.sources[rows], ids.ids[rows])
-        yield (len(block), *block.pack())
+        yield len(block), int(block.offsets[0]), int(block.offsets[-1]), *block.pack()

@@ -145,7 +145,10 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Within it everything that is read is of one moment."""
+        """Within it everything that is read is of one moment; one may lie within another."""
+        if self._db.in_transaction:
+            yield
+            return
         with self._explained():
             self._db.execute("BEGIN")
             try:
@@ -263,9 +266,9 @@ class SqliteStore:
             ),
         )
         first = info.first_update
-        for rows, numbers, texts in id_blocks(segment.ids):
+        for rows, *rest in id_blocks(segment.ids):
             self._db.execute(
-                "INSERT INTO ids VALUES (?, ?, ?, ?, ?)", (info.id, first, rows, numbers, texts)
+                "INSERT INTO ids VALUES (?, ?, ?, ?, ?, ?, ?)", (info.id, first, rows, *rest)
             )
             first += rows
 
@@ -407,6 +410,25 @@ class SqliteStore:
         with self._explained():
             for number, numbers, texts in self._db.execute(query, (segment, first, highest)):
                 yield int(number), Ids.unpack(numbers, texts)
+
+    def ids_at(self, segment: int, offsets: I64) -> pl.Series:
+        """The ids of updates of a segment by their offsets.
+
+        Args:
+            segment: its number.
+            offsets: int64[n], rising, each that of an update of the segment.
+        """
+        query = "SELECT rowid, first_offset, last_offset FROM ids WHERE segment = ? ORDER BY rowid"
+        parts = [pl.Series("id", [], pl.String)]
+        with self._explained():
+            for rowid, first, last in self._db.execute(query, (segment,)).fetchall():
+                low, high = np.searchsorted(offsets, [first, last + 1])
+                if low < high:
+                    read = "SELECT numbers, texts FROM ids WHERE rowid = ?"
+                    block = Ids.unpack(*self._db.execute(read, (rowid,)).fetchone())
+                    rows = np.searchsorted(block.offsets, offsets[low:high])
+                    parts.append(block.ids.gather(rows).alias("id"))
+        return pl.concat(parts)
 
 
 assert BALANCE_COLUMNS[3:] == Balances.COLUMNS

@@ -1,0 +1,81 @@
+"""`stocklog verify`: is the store what the log says?"""
+
+from __future__ import annotations
+
+import contextlib
+
+import click
+
+from stocklog.cli.failures import DONE, INTERRUPTED, VERIFY
+from stocklog.cli.frames import print_frame
+from stocklog.cli.interrupt import Interrupt
+from stocklog.cli.options import (
+    BrokerChoice,
+    broker_options,
+    example,
+    report_options,
+    stream_option,
+    table_option,
+)
+from stocklog.cli.progress import Progress
+from stocklog.cli.report import Report, figure
+from stocklog.cli.session import connected
+from stocklog.cli.store_options import store_option
+
+__all__ = ["verify"]
+
+
+@click.command(
+    epilog=example(
+        "stocklog verify",
+        "stocklog verify --store sqlite:///stock.db --format csv",
+    )
+)
+@table_option
+@stream_option
+@store_option
+@broker_options
+@report_options
+def verify(
+    *, table_format: str, stream: str, store: str | None, broker: BrokerChoice, report: Report
+) -> int:
+    """Replay the log and compare it with the store, key by key.
+
+    Prints the keys that differ; the exit status is 5 if there are any. The replay goes into
+    a temporary file and changes nothing; `project` may go on meanwhile.
+    """
+    from stocklog.ledger.check import verify as check
+    from stocklog.stores.uri import open_store
+
+    with (
+        contextlib.closing(open_store(store, stream)) as opened,
+        connected(broker, report) as connection,
+        Interrupt() as interrupt,
+    ):
+        with Progress("verify", quiet=report.quiet) as progress:
+            found = check(
+                connection.client,
+                stream,
+                opened,
+                on_tick=progress,
+                on_note=report.warn,
+                stop=interrupt.stop,
+            )
+        where = opened.where
+    if found.interrupted:
+        report.finish("interrupted, nothing was compared", found.facts())
+        return INTERRUPTED
+    wrong = found.differences.height
+    if wrong:
+        print_frame(found.differences, table_format)
+        report.warn(
+            f"{figure(wrong)} of {figure(found.keys)} keys differ from the log",
+            f"Build the store again: end `stocklog project`, delete {where}, start it",
+        )
+    report.finish(
+        f"{figure(found.keys)} keys compared at offset {found.last_offset}, "
+        f"{figure(wrong)} differ; {figure(found.updates)} updates replayed in "
+        f"{found.seconds:.3f} s",
+        found.facts(),
+    )
+    return VERIFY if wrong else DONE
