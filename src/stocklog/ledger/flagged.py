@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from stocklog.errors import UsageError
-from stocklog.inventory.balances import Balances, running
+from stocklog.inventory.balances import running
 from stocklog.inventory.legs import Legs
 from stocklog.stores.history import ids_of
 from stocklog.stores.model import Names
@@ -141,7 +141,7 @@ def _joined(parts: list[I64]) -> I64:
 
 
 def _negative(store: SqliteStore, names: Names) -> pl.DataFrame:
-    on_hand = store.balances()[Balances.COLUMNS.index("on_hand")]
+    on_hand, _ = store.stock()
     keys = np.flatnonzero(on_hand < 0)
     keys = keys[np.argsort(on_hand[keys], kind="stable")]
     return _frame("negative", len(keys), detail=on_hand[keys], **_of_keys(names, keys))

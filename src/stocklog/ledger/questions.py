@@ -168,8 +168,8 @@ class Ledger:
         self, infos: list[SegmentInfo], keys: int, limits: Limits
     ) -> tuple[I64, I64, NDArray[np.bool_]]:
         if all(limits.covers(info) for info in infos if info.legs):
-            columns = self.store.balances()
-            return columns[_ON_HAND], columns[_RESERVED], np.ones(keys, np.bool_)
+            on_hand, reserved = self.store.stock()
+            return on_hand, reserved, np.ones(keys, np.bool_)
         return balances_of_all(self.store, infos, keys, limits)
 
     def why(

@@ -162,6 +162,9 @@ class Store(Protocol):
     def balances(self, key: int | None = None) -> I64:
         """int64[5, keys]: the columns of `Balances` of all keys, or of one."""
 
+    def stock(self) -> I64:
+        """int64[2, keys]: on hand and reserved of all keys."""
+
     def segments(self) -> list[SegmentInfo]:
         """The segments, in the order of the log."""
 

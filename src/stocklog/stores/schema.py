@@ -29,6 +29,7 @@ CREATE TABLE balances (
     on_hand INTEGER NOT NULL, reserved INTEGER NOT NULL, count_time INTEGER NOT NULL,
     count_offset INTEGER NOT NULL, delta_time INTEGER NOT NULL
 );
+CREATE TABLE key_parts (first_key INTEGER PRIMARY KEY, pairs BLOB NOT NULL);
 CREATE TABLE segments (
     id INTEGER PRIMARY KEY, first_offset INTEGER NOT NULL, last_offset INTEGER NOT NULL,
     first_update INTEGER NOT NULL, updates INTEGER NOT NULL, legs INTEGER NOT NULL,

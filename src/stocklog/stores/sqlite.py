@@ -47,6 +47,7 @@ __all__ = ["SqliteStore"]
 _WAIT = 30.0
 # SQLite takes 32,766 parameters a statement.
 _UPSERT_ROWS = 4000
+_KEY_PARTS = 64
 _REBUILD = "Name another file with --store, and build it from the log with `stocklog project`"
 
 
@@ -211,6 +212,7 @@ class SqliteStore:
                 keys_before = self._key_count()
                 self._write_names(commit)
                 self._write_balances(commit)
+                self._write_key_parts(commit, keys_before)
                 self._make_indexes(keys_before)
                 if commit.segment is not None:
                     self._write_segment(commit.segment)
@@ -237,6 +239,29 @@ class SqliteStore:
         for first in range(0, len(values), _UPSERT_ROWS):
             part = values[first : first + _UPSERT_ROWS]
             self._db.execute(upsert(len(part)), part.ravel().tolist())
+
+    def _write_key_parts(self, commit: Commit, keys_before: int) -> None:
+        """Keep the new keys once more as columns, which a question reads in no time."""
+        new = commit.keys >= keys_before
+        if not new.any():
+            return
+        pairs = [column[new] for column in commit.columns[:2]]
+        insert = "INSERT INTO key_parts VALUES (?, ?)"
+        self._db.execute(insert, (keys_before, packing.pack_many(pairs)))
+        (parts,) = self._db.execute("SELECT count(*) FROM key_parts").fetchone()
+        if parts >= _KEY_PARTS:
+            whole = packing.pack_many(self._key_pairs())
+            self._db.execute("DELETE FROM key_parts")
+            self._db.execute(insert, (0, whole))
+
+    def _key_pairs(self) -> list[I64]:
+        """SKU and location codes of all keys."""
+        query = "SELECT pairs FROM key_parts ORDER BY first_key"
+        with self._explained():
+            parts = [packing.unpack_many(row[0]) for row in self._db.execute(query)]
+        if not parts:
+            return [np.zeros(0, np.int64)] * 2
+        return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
     def _key_count(self) -> int:
         (highest,) = self._db.execute("SELECT max(key) FROM balances").fetchone()
@@ -313,7 +338,7 @@ class SqliteStore:
 
     def names(self) -> Names:
         """Every name and key."""
-        key_skus, key_locations = self._integers("SELECT sku, location FROM balances ORDER BY key")
+        key_skus, key_locations = self._key_pairs()
         return Names(
             self._texts("SELECT name FROM skus ORDER BY code"),
             self._texts("SELECT name FROM locations ORDER BY code"),
@@ -342,6 +367,10 @@ class SqliteStore:
         if key is None:
             return self._integers(f"{query} ORDER BY key")
         return self._integers(f"{query} WHERE key = ?", (key,))
+
+    def stock(self) -> I64:
+        """int64[2, keys]: on hand and reserved of all keys."""
+        return self._integers("SELECT on_hand, reserved FROM balances ORDER BY key")
 
     def segments(self) -> list[SegmentInfo]:
         """The segments, in the order of the log."""
