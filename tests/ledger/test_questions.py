@@ -198,6 +198,13 @@ def test_negative_stock_is_a_flag_and_unknown_names_are_against_a_list(ledger_of
     assert ledger.flags(["late", "gap", "duplicate", "reordered", "moved"]).is_empty()
 
 
+def test_stock_is_in_the_order_of_the_names(ledger_of: Make) -> None:
+    keys = [("b", "x"), ("é", "x"), ("a", "y"), ("B", "x"), ("a", "x"), ("10", "x"), ("9", "x")]
+    log = [update(n, sku=sku, location_id=place) for n, (sku, place) in enumerate(keys)]
+    found = ledger_of(log).stock().select("sku", "location_id").rows()
+    assert found == sorted(keys)
+
+
 def test_a_flag_that_does_not_exist_is_wrong_usage(ledger_of: Make) -> None:
     with pytest.raises(UsageError, match="no flag 'lat'"):
         ledger_of([update(0)]).flags(["lat"])

@@ -21,6 +21,7 @@ from stocklog.stores.packing import (
     pack_texts,
     unpack,
     unpack_many,
+    unpack_some_texts,
     unpack_texts,
 )
 from stocklog.stores.seen import Seen, id_words, repeats
@@ -45,11 +46,14 @@ def test_texts_come_back_out_of_a_blob(values: list[str]) -> None:
     column = pl.Series("t", values, pl.String)
     assert unpack_texts(pack_texts(column)).to_list() == values
     assert unpack_texts(pack_texts(column[1:])).to_list() == values[1:]
+    every_other = np.arange(0, len(values), 2)
+    assert unpack_some_texts(pack_texts(column), every_other) == values[::2]
 
 
 @given(st.binary(max_size=60))
 def test_a_damaged_blob_is_a_store_error_and_nothing_else(blob: bytes) -> None:
-    for read in (unpack, unpack_many, unpack_texts):
+    some: Any = lambda blob: unpack_some_texts(blob, np.arange(2))  # noqa: E731
+    for read in (unpack, unpack_many, unpack_texts, some):
         with contextlib.suppress(StoreError):
             read(blob)
 

@@ -21,7 +21,7 @@ from stocklog.ledger.flagged import flags_of
 from stocklog.ledger.moments import limits_of, parse_time
 from stocklog.ledger.why import lines_of
 from stocklog.stores.asof import Limits, balance_of, balances_of_all
-from stocklog.stores.model import Position
+from stocklog.stores.model import Names, Position
 from stocklog.stores.segments import SegmentInfo
 from stocklog.stores.sqlite import SqliteStore
 from stocklog.stores.uri import open_store
@@ -142,6 +142,7 @@ class Ledger:
                 if wanted is not None:
                     code = texts.index_of(wanted)
                     rows = rows[codes[rows] == (-1 if code is None else code)]
+            rows = rows[_by_name(names, rows)]
         return _frame(
             names.skus.gather(names.key_skus[rows]),
             names.locations.gather(names.key_locations[rows]),
@@ -312,7 +313,20 @@ def _frame(
         "reserved": reserved,
         "available": on_hand - reserved,
     }
-    return pl.DataFrame(columns, schema=STOCK_SCHEMA).sort("sku", "location_id")
+    return pl.DataFrame(columns, schema=STOCK_SCHEMA)
+
+
+def _by_name(names: Names, keys: I64) -> I64:
+    """The order of keys by SKU and location; names are compared once each, not once a key."""
+    places = len(names.locations)
+    skus, locations = _ranks(names.skus), _ranks(names.locations)
+    return np.argsort(skus[names.key_skus[keys]] * places + locations[names.key_locations[keys]])
+
+
+def _ranks(texts: pl.Series) -> I64:
+    ranks = np.empty(len(texts), np.int64)
+    ranks[texts.arg_sort().to_numpy()] = np.arange(len(texts))
+    return ranks
 
 
 def check_key(text: str) -> tuple[str, str]:

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
     I64: TypeAlias = NDArray[np.int64]
 
-__all__ = ["pack", "pack_many", "pack_texts", "unpack", "unpack_many", "unpack_texts"]
+__all__ = [
+    "pack",
+    "pack_many",
+    "pack_texts",
+    "unpack",
+    "unpack_many",
+    "unpack_some_texts",
+    "unpack_texts",
+]
 
 _HEAD = struct.Struct("<BIq")
 _SIZE = struct.Struct("<I")
@@ -125,18 +133,40 @@ def unpack_texts(blob: bytes | memoryview) -> pl.Series:
         StoreError: it was not made by `pack_texts`, or is damaged.
     """
     try:
-        (size,) = _SIZE.unpack_from(blob)
-        view = memoryview(blob)[_SIZE.size :]
-        lengths = unpack(view[:size])
-        data = lz4.block.decompress(view[size:])
-        borders = np.zeros(len(lengths) + 1, np.int64)
-        np.cumsum(lengths, out=borders[1:])
-        if borders[-1] != len(data):
-            raise ValueError(f"{borders[-1]} bytes of text are said to be there, not {len(data)}")
-        array = pa.LargeStringArray.from_buffers(
-            len(lengths), pa.py_buffer(borders), pa.py_buffer(data)
-        )
+        borders, data = _bytes_of_texts(blob)
+        count = len(borders) - 1
+        array = pa.LargeStringArray.from_buffers(count, pa.py_buffer(borders), pa.py_buffer(data))
         array.validate(full=True)
     except (struct.error, ValueError, lz4.block.LZ4BlockError) as error:
         raise StoreError(f"A text column of the store is damaged: {error}", _DAMAGED) from error
     return pl.Series("text", array, pl.String)
+
+
+def unpack_some_texts(blob: bytes | memoryview, rows: I64) -> list[str]:
+    """A few of the texts of a blob, at a fraction of the price of all.
+
+    Args:
+        blob: of `pack_texts`.
+        rows: int64[n], their places.
+
+    Raises:
+        StoreError: the blob was not made by `pack_texts`, or is damaged.
+    """
+    try:
+        borders, data = _bytes_of_texts(blob)
+        places = zip(borders[rows].tolist(), borders[rows + 1].tolist(), strict=True)
+        return [data[begin:end].decode() for begin, end in places]
+    except (struct.error, ValueError, IndexError, lz4.block.LZ4BlockError) as error:
+        raise StoreError(f"A text column of the store is damaged: {error}", _DAMAGED) from error
+
+
+def _bytes_of_texts(blob: bytes | memoryview) -> tuple[I64, bytes]:
+    (size,) = _SIZE.unpack_from(blob)
+    view = memoryview(blob)[_SIZE.size :]
+    lengths = unpack(view[:size])
+    data: bytes = lz4.block.decompress(view[size:])
+    borders = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=borders[1:])
+    if borders[-1] != len(data):
+        raise ValueError(f"{borders[-1]} bytes of text are said to be there, not {len(data)}")
+    return borders, data

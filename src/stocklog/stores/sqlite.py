@@ -448,16 +448,16 @@ class SqliteStore:
             offsets: int64[n], rising, each that of an update of the segment.
         """
         query = "SELECT rowid, first_offset, last_offset FROM ids WHERE segment = ? ORDER BY rowid"
-        parts = [pl.Series("id", [], pl.String)]
+        found: list[str] = []
         with self._explained():
             for rowid, first, last in self._db.execute(query, (segment,)).fetchall():
                 low, high = np.searchsorted(offsets, [first, last + 1])
                 if low < high:
                     read = "SELECT numbers, texts FROM ids WHERE rowid = ?"
-                    block = Ids.unpack(*self._db.execute(read, (rowid,)).fetchone())
-                    rows = np.searchsorted(block.offsets, offsets[low:high])
-                    parts.append(block.ids.gather(rows).alias("id"))
-        return pl.concat(parts)
+                    numbers, texts = self._db.execute(read, (rowid,)).fetchone()
+                    rows = np.searchsorted(packing.unpack_many(numbers)[0], offsets[low:high])
+                    found += packing.unpack_some_texts(texts, rows)
+        return pl.Series("id", found, pl.String)
 
 
 assert BALANCE_COLUMNS[3:] == Balances.COLUMNS
