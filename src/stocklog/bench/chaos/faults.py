@@ -1,0 +1,414 @@
+"""The faults: what each does, and whether it struck.
+
+A fault is counted if it struck (a connection was lost, a node was down, an alarm was
+raised) while entries were unconfirmed; else it is a miss. Killing a producer counts
+only between the first and the last confirm of what it sends.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from stocklog.bench.chaos.flow import MidFrameCut
+from stocklog.bench.chaos.rig import Actor, Rig
+
+__all__ = ["CLUSTER", "SINGLE", "Outcome", "Scene"]
+
+_NOTICE_S = 1.0
+# Longer than twice the workers' heartbeat of 2 s, so that silence is noticed.
+_SILENCE_S = (4.5, 6.5)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one fault.
+
+    Attributes:
+        kind: the fault.
+        target: whom it was for.
+        struck_at: when, on the monotonic clock.
+        healed_at: when everything that it did was undone.
+        unconfirmed: messages that were unconfirmed when it struck.
+        struck: whether it did what it is to do.
+        named_at: when Metadata named a leader again, for faults that take it away.
+        target_actor: the producer or reader that lost its connection, if it is one.
+    """
+
+    kind: str
+    target: str
+    struck_at: float = 0.0
+    healed_at: float = 0.0
+    unconfirmed: int = 0
+    struck: bool = False
+    named_at: float | None = None
+    target_actor: Actor | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is counted."""
+        return self.struck and self.unconfirmed > 0
+
+
+@dataclass(slots=True)
+class Scene:
+    """Where faults strike.
+
+    Attributes:
+        rig: the broker and the processes.
+        stream: the stream.
+        choose: draws what is left open.
+    """
+
+    rig: Rig
+    stream: str
+    choose: random.Random
+    notes: list[str] = field(default_factory=list)
+
+    def producer(self) -> Actor:
+        """One of the producers."""
+        return self.choose.choice(self.rig.producers)
+
+    def reader(self) -> Actor:
+        """One of the readers."""
+        return self.choose.choice(self.rig.readers)
+
+    def anyone(self) -> Actor:
+        """Mostly a producer."""
+        return self.producer() if self.choose.random() < 0.75 else self.reader()
+
+    def pause(self, low: float, high: float) -> None:
+        """Let a drawn time pass."""
+        time.sleep(self.choose.uniform(low, high))
+
+
+Fault: TypeAlias = Callable[[Scene, Outcome], None]
+
+
+def _note_strike(scene: Scene, outcome: Outcome) -> None:
+    """Take down the moment; what was unconfirmed then is looked up behind the fault."""
+    outcome.struck_at = time.monotonic()
+
+
+def _weigh(scene: Scene, outcome: Outcome, moment: float | None = None) -> None:
+    """Find out how much was unconfirmed: of the target if it is a producer, else of all."""
+    at = outcome.struck_at if moment is None else moment
+    scene.rig.update()
+    actor = outcome.target_actor
+    if actor is not None and actor.producer is not None:
+        outcome.unconfirmed = actor.producer.unconfirmed_at(at)
+    else:
+        outcome.unconfirmed = scene.rig.unconfirmed_at(at)
+
+
+def _lost_since(actor: Actor, moment: float) -> bool:
+    actor.update()
+    kept = actor.producer or actor.reader
+    return kept is not None and any(at >= moment for at in kept.lost)
+
+
+def _on_connection(
+    scene: Scene, outcome: Outcome, act: Callable[[Actor], int], patience: float = _NOTICE_S
+) -> None:
+    """Do something to one actor's connections, and see whether it lost one.
+
+    Not every reader tells (one that reads ranges opens connections all the time): of
+    those the proxy knows how many connections it cut.
+    """
+    actor = outcome.target_actor or scene.anyone()
+    outcome.target_actor, outcome.target = actor, actor.task.name
+    _note_strike(scene, outcome)
+    cut = act(actor)
+    told = scene.rig.wait_for(lambda: _lost_since(actor, outcome.struck_at), patience)
+    outcome.struck = told or (cut > 0 and actor.task.kind == "ranges")
+    outcome.healed_at = time.monotonic()
+    _weigh(scene, outcome)
+
+
+# -- the connection ------------------------------------------------------------------------
+
+
+def _reset(scene: Scene, outcome: Outcome) -> None:
+    _on_connection(scene, outcome, lambda actor: sum(p.cut("rst") for p in actor.proxies))
+
+
+def _finish(scene: Scene, outcome: Outcome) -> None:
+    _on_connection(scene, outcome, lambda actor: sum(p.cut("fin") for p in actor.proxies))
+
+
+def _cut_in_frame(scene: Scene, outcome: Outcome) -> None:
+    actor = scene.anyone()
+    outcome.target_actor = actor
+    toward = "broker" if actor.task.role == "producer" else "client"
+    share = scene.choose.uniform(0.05, 0.95)
+    _on_connection(
+        scene,
+        outcome,
+        lambda actor: sum(
+            proxy.cut_in_frame(
+                MidFrameCut(share, 200), "broker" if toward == "broker" else "client"
+            )
+            for proxy in actor.proxies
+        ),
+        patience=5.0,
+    )
+
+
+def _freeze(scene: Scene, outcome: Outcome) -> None:
+    def act(actor: Actor) -> int:
+        frozen = sum(proxy.freeze() for proxy in actor.proxies)
+        try:
+            scene.pause(*_SILENCE_S)
+        finally:
+            for proxy in actor.proxies:
+                proxy.thaw()
+        return frozen
+
+    _on_connection(scene, outcome, act)
+    # What counts is what was unconfirmed while nothing passed.
+    _weigh(scene, outcome, outcome.struck_at + 0.5)
+
+
+def _slow(scene: Scene, outcome: Outcome) -> None:
+    actor = scene.producer()
+    outcome.target_actor, outcome.target = actor, actor.task.name
+    _note_strike(scene, outcome)
+    rate = scene.choose.uniform(2_000, 50_000)
+    lines = sum(proxy.slow(rate) for proxy in actor.proxies)
+    scene.pause(2.0, 4.0)
+    waited = sum(proxy.held for proxy in actor.proxies)
+    _weigh(scene, outcome, time.monotonic())
+    for proxy in actor.proxies:
+        proxy.slow(None)
+    outcome.struck = lines > 0 and waited > 0
+    outcome.healed_at = time.monotonic()
+
+
+def _let_go_late(scene: Scene, outcome: Outcome) -> None:
+    """Keep back what a producer sends, cut it off, and let go when it has connected again."""
+    actor = scene.producer()
+    outcome.target_actor, outcome.target = actor, actor.task.name
+    for proxy in actor.proxies:
+        proxy.hold()
+    scene.pause(0.3, 1.5)
+    held = sum(proxy.held for proxy in actor.proxies)
+    _note_strike(scene, outcome)
+    for proxy in actor.proxies:
+        proxy.reset_clients()
+    scene.rig.wait_for(lambda: _lost_since(actor, outcome.struck_at), _NOTICE_S)
+    scene.pause(0.0, 0.5)
+    for proxy in actor.proxies:
+        proxy.release()
+    outcome.struck = held > 0 and _lost_since(actor, outcome.struck_at)
+    outcome.healed_at = time.monotonic()
+    _weigh(scene, outcome)
+
+
+# -- processes -----------------------------------------------------------------------------
+
+
+def _kill_actor(scene: Scene, outcome: Outcome, actor: Actor) -> None:
+    outcome.target_actor, outcome.target = actor, actor.task.name
+    outcome.struck = actor.is_running
+    _note_strike(scene, outcome)
+    actor.kill()
+    _weigh(scene, outcome)
+    scene.pause(0.0, 0.5)
+    actor.start()
+    outcome.healed_at = time.monotonic()
+
+
+def _kill_producer(scene: Scene, outcome: Outcome) -> None:
+    actor = scene.producer()
+    _kill_actor(scene, outcome, actor)
+    kept = actor.producer
+    assert kept is not None
+    # After the first confirm; that others follow is waited for before the next fault.
+    outcome.struck &= any(at < outcome.struck_at for at, _, _ in kept.confirmed)
+
+
+def _kill_reader(scene: Scene, outcome: Outcome) -> None:
+    actor = scene.reader()
+    _kill_actor(scene, outcome, actor)
+    kept = actor.reader
+    assert kept is not None
+    outcome.struck &= 0 < kept.latest < outcome.struck_at
+
+
+# -- nodes ---------------------------------------------------------------------------------
+
+
+def _end_node(scene: Scene, outcome: Outcome, node: int, number: int) -> None:
+    rig = scene.rig
+    outcome.target = rig.nodes[node].name
+    was_leader = rig.leader(scene.stream) == node
+    _note_strike(scene, outcome)
+    rig.end_node(node, number)
+    outcome.struck = True
+    if was_leader and len(rig.nodes) > 1:
+        outcome.named_at = _wait_for_leader(scene, not_node=node)
+    _weigh(scene, outcome)
+    scene.pause(0.0, 2.0)
+    rig.mend()
+    outcome.healed_at = time.monotonic()
+
+
+def _wait_for_leader(scene: Scene, not_node: int) -> float | None:
+    """When Metadata, asked on a connection to a node that lives, names another leader."""
+    found: list[float] = []
+
+    def named() -> bool:
+        leader = scene.rig.leader(scene.stream)
+        if leader is not None and leader != not_node:
+            found.append(time.monotonic())
+        return bool(found)
+
+    scene.rig.wait_for(named, 30.0)
+    return found[0] if found else None
+
+
+def _kill_node(scene: Scene, outcome: Outcome) -> None:
+    node = scene.choose.randrange(len(scene.rig.nodes))
+    _end_node(scene, outcome, node, signal.SIGKILL)
+
+
+def _kill_leader(scene: Scene, outcome: Outcome) -> None:
+    leader = scene.rig.leader(scene.stream)
+    _end_node(scene, outcome, leader or 0, signal.SIGKILL)
+
+
+def _restart_node(scene: Scene, outcome: Outcome) -> None:
+    node = scene.choose.randrange(len(scene.rig.nodes))
+    _end_node(scene, outcome, node, signal.SIGTERM)
+
+
+def _stop_node(scene: Scene, outcome: Outcome) -> None:
+    """SIGSTOP, long enough that clients give the node up, and SIGCONT."""
+    rig = scene.rig
+    node = scene.choose.randrange(len(rig.nodes))
+    outcome.target = rig.nodes[node].name
+    _note_strike(scene, outcome)
+    rig.signal(node, signal.SIGSTOP)
+    try:
+        scene.pause(1.0, 6.5)
+    finally:
+        rig.signal(node, signal.SIGCONT)
+    outcome.struck = True
+    outcome.healed_at = time.monotonic()
+    _weigh(scene, outcome, outcome.struck_at + 0.1)
+
+
+def _disk_alarm(scene: Scene, outcome: Outcome) -> None:
+    rig = scene.rig
+    outcome.target = "every node"
+    rig.control("set_disk_free_limit", "100000GB")
+    try:
+        scene.pause(0.5, 2.0)
+        _note_strike(scene, outcome)
+        _weigh(scene, outcome)
+        outcome.struck = "disk" in rig.control("eval", "rabbit_alarm:get_alarms().")
+        scene.pause(0.0, 1.0)
+    finally:
+        rig.control("set_disk_free_limit", "50MB")
+    outcome.healed_at = time.monotonic()
+
+
+# -- the cluster ---------------------------------------------------------------------------
+
+
+def _move_leader(scene: Scene, outcome: Outcome) -> None:
+    rig = scene.rig
+    leader = rig.leader(scene.stream)
+    others = [node for node in range(len(rig.nodes)) if node != leader]
+    chosen = scene.choose.choice(others)
+    name = rig.nodes[chosen].name
+    outcome.target = f"to {name}"
+    _note_strike(scene, outcome)
+    rig.control(
+        "eval",
+        f'rabbit_stream_queue:restart_stream(<<"/">>, <<"{scene.stream}">>,'
+        f" #{{preferred_leader_node => '{name}'}}).",
+    )
+    outcome.named_at = _wait_for_leader(scene, not_node=-1 if leader is None else leader)
+    outcome.struck = outcome.named_at is not None
+    outcome.healed_at = time.monotonic()
+    _weigh_when_lost(scene, outcome)
+
+
+def _weigh_when_lost(scene: Scene, outcome: Outcome) -> None:
+    """Of a fault that strikes somewhere in a slow command: when producers lost connections."""
+    scene.rig.update()
+    moments = [
+        at
+        for actor in scene.rig.producers
+        if actor.producer is not None
+        for at in actor.producer.lost
+        if at >= outcome.struck_at
+    ]
+    outcome.struck &= bool(moments)
+    if moments:
+        outcome.struck_at = min(moments)
+    _weigh(scene, outcome)
+
+
+def _take_replica_away(scene: Scene, outcome: Outcome) -> None:
+    rig = scene.rig
+    leader = rig.leader(scene.stream)
+    chosen = scene.choose.choice([n for n in range(len(rig.nodes)) if n != leader])
+    name = rig.nodes[chosen].name
+    outcome.target = name
+    where = f'<<"/">>, <<"{scene.stream}">>, \'{name}\''
+    _note_strike(scene, outcome)
+    rig.control("eval", f"rabbit_stream_queue:delete_replica({where}).")
+    outcome.struck = len(rig.client.metadata([scene.stream])[scene.stream].replicas) < len(
+        others(rig)
+    )
+    _weigh(scene, outcome, time.monotonic())
+    scene.pause(0.2, 1.5)
+    rig.control("eval", f"rabbit_stream_queue:add_replica({where}).")
+    outcome.healed_at = time.monotonic()
+
+
+def others(rig: Rig) -> Sequence[int]:
+    """The nodes that do not lead, by number."""
+    return range(len(rig.nodes) - 1)
+
+
+SINGLE: dict[str, tuple[Fault, int]] = {
+    "connection reset": (_reset, 2),
+    "connection finished": (_finish, 2),
+    "cut in a frame": (_cut_in_frame, 2),
+    "connection frozen": (_freeze, 1),
+    "connection slowed": (_slow, 1),
+    "old bytes let go late": (_let_go_late, 2),
+    "producer killed": (_kill_producer, 3),
+    "reader killed": (_kill_reader, 2),
+    "node killed": (_kill_node, 2),
+    "node stopped and continued": (_stop_node, 1),
+    "node restarted": (_restart_node, 1),
+    "disk alarm": (_disk_alarm, 1),
+}
+"""Each fault and how often it is in a deck of twenty."""
+
+CLUSTER: dict[str, tuple[Fault, int]] = {
+    "connection reset": (_reset, 2),
+    "connection finished": (_finish, 1),
+    "cut in a frame": (_cut_in_frame, 2),
+    "connection frozen": (_freeze, 1),
+    "connection slowed": (_slow, 1),
+    "old bytes let go late": (_let_go_late, 1),
+    "producer killed": (_kill_producer, 2),
+    "reader killed": (_kill_reader, 1),
+    "node killed": (_kill_node, 1),
+    "leader killed": (_kill_leader, 2),
+    "node stopped and continued": (_stop_node, 1),
+    "node restarted": (_restart_node, 1),
+    "disk alarm": (_disk_alarm, 1),
+    "leader moved": (_move_leader, 2),
+    "replica taken away and given back": (_take_replica_away, 1),
+}
+"""The same on a cluster."""
