@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,10 @@ def micros(text: str) -> int:
 
 def cases() -> list[Case]:
     """Every row of the table, which begins with the column `golden case`."""
+    table = PAGE.read_text(encoding="utf-8").split("| golden case |")[1].splitlines()[2:]
     rows = [
         [cell.strip() for cell in line.strip().strip("|").split(" | ")]
-        for line in PAGE.read_text(encoding="utf-8").split("| golden case |")[1].splitlines()[2:]
-        if line.startswith("|")
+        for line in takewhile(lambda line: line.startswith("|"), table)
     ]
     return [_case(*row) for row in rows]
 
