@@ -24,7 +24,7 @@ def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(connect.URI_VARIABLE, raising=False)
     find = broker.find_running
     # Those of the tests themselves are asked for by their folders.
-    monkeypatch.setattr(broker, "find_running", lambda dir=None: find(dir) if dir else None)
+    monkeypatch.setattr(broker, "find_running", lambda *where: find(*where) if where else None)
     monkeypatch.setattr(connect, "_STREAM_PORT", free_port())
     monkeypatch.setattr(connect, "_AMQP_PORT", free_port())
 
@@ -49,11 +49,10 @@ def test_where_amqp_answers_and_streams_do_not_the_error_says_how_to_enable_them
         connect.open_connection()
 
 
-def test_a_broker_that_is_named_is_the_only_one_that_is_tried(amqp_alone: None) -> None:
+def test_a_broker_that_is_named_is_the_only_one_that_is_tried() -> None:
     uri = f"rabbitmq-stream://guest:secret@127.0.0.1:{free_port()}"
     with pytest.raises(BrokerNotFoundError) as caught:
         connect.open_connection(uri, start=True)
-    assert "rabbitmq-plugins" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
