@@ -78,6 +78,19 @@ def test_why_shows_the_late_sale_between_the_lines_it_belongs_to(
     assert [row["occurred_at"] for row in rows(late)] == ["2026-11-24T13:40:00Z"]
 
 
+@pytest.mark.parametrize(("ending", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_why_draws_a_picture_too(
+    ending: str, head: bytes, stocklog_on: Call, day: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / f"why.{ending}"
+    done = stocklog_on("why", "COFFEE-250@shop-12", "-s", day, "--plot", str(path))
+    assert done.status == 0, done.err
+    assert path.read_bytes().startswith(head)
+    if ending == "svg":
+        assert all(word in path.read_text() for word in ("COFFEE-250@shop-12", "arrived late"))
+
+
 def test_diff_and_export_and_flags(stocklog_on: Call, day: str, tmp_path: Path) -> None:
     times = ("2026-11-24T13:00Z", "2026-11-24T13:35Z")
     changed = rows(stocklog_on("diff", *times, "-s", day, "--format", "jsonl"))
@@ -114,6 +127,7 @@ def test_verify_agrees_and_finds_what_was_changed_by_hand(
         (["why", "COFFEE-250"], 2, "names no key"),
         (["flags", "unknown_sku"], 2, "--known-skus"),
         (["export", "-o", "x.xlsx"], 2, "not known by its name"),
+        (["why", "A@b", "--plot", "x.gif"], 2, ".svg"),
         (["stock", "--store", "x.db"], 2, "sqlite:///"),
         (["diff", "yesterday"], 1, "there is no store"),
     ],
