@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from stocklog.cli.bench_chaos import chaos
 from stocklog.cli.failures import DONE
 from stocklog.cli.options import BrokerChoice, broker_options, example
 from stocklog.cli.report import Report
@@ -40,12 +41,15 @@ _MEASURES = {
     )
 )
 def bench() -> None:
-    """Measure, and write a report.
+    """Measure, and write a report; or break things and see what is lost.
 
     Contenders run in turn (A B C A B C), once to warm up, then --rounds times; tables show
     medians and the spread. Needs the peers: `pip install 'stocklog[bench]'`. Streams and
     queues get names of their own and are deleted at the end.
     """
+
+
+bench.add_command(chaos)
 
 
 def _register(name: str, text: str, rooms: int) -> None:

@@ -13,7 +13,7 @@ from stocklog.protocol.chunk import MessageBlock
 __all__ = ["SIZE", "Read", "build", "read"]
 
 SIZE = 64
-"""Bytes of a body: the number, the producer, and a pattern that follows from the number."""
+"""Bytes of a body: the number, the producer, and what follows from both, byte for byte."""
 
 _HEAD = 10
 _PATTERN = np.arange(SIZE - _HEAD, dtype=np.int64)
@@ -40,6 +40,7 @@ def _bodies(
     made[:, :8] = numbers.astype(">u8").view(np.uint8).reshape(-1, 8)
     made[:, 8:_HEAD] = producers.astype(">u2").view(np.uint8).reshape(-1, 2)
     made[:, _HEAD:] = (numbers[:, None] * 7 + producers[:, None] + _PATTERN) & 0xFF
+    made[:, -8:] = ~made[:, :8]
     return made
 
 

@@ -108,10 +108,14 @@ def _producer(producer: ProducerHistory, numbers: npt.NDArray[np.int64]) -> Iter
 
 def _missing(producer: ProducerHistory, known: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Numbers that were confirmed, or lie before one that is in the log, and are not there."""
-    confirmed = [np.arange(first, last + 1) for _, first, last in producer.confirmed]
     highest = int(known[-1]) if len(known) else 0
-    due = np.unique(np.concatenate([np.arange(1, highest + 1), *confirmed]))
-    return np.setdiff1d(due, known, assume_unique=True)
+    runs = np.array([(first, last + 1) for _, first, last in producer.confirmed], np.int64)
+    runs = np.append(runs.reshape(-1, 2), [[1, highest + 1]], axis=0)
+    # How many runs hold a number: one more from each beginning on, one less from each end on.
+    steps = np.zeros(int(runs.max()) + 1, np.int64)
+    np.add.at(steps, runs[:, 0], 1)
+    np.add.at(steps, runs[:, 1], -1)
+    return np.setdiff1d(np.flatnonzero(np.cumsum(steps) > 0), known, assume_unique=True)
 
 
 # -- what readers got ---------------------------------------------------------------------

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 __all__ = ["Event", "History", "ProducerHistory", "ReaderHistory", "Run", "Tail"]
@@ -161,6 +161,7 @@ class Run:
         received: (first offset, last offset, checksum of what the messages are).
         handled: (time, offset) up to which it had handled.
         ended: whether it came to the end of its range.
+        shown: how much of `received` was given by `fresh`.
     """
 
     wanted: int
@@ -170,6 +171,14 @@ class Run:
     received: list[tuple[int, int, int]] = field(default_factory=list)
     handled: list[tuple[float, int]] = field(default_factory=list)
     ended: bool = False
+    shown: int = 0
+
+    def fresh(self) -> Run:
+        """What is new since the last call, as a run that begins where that ended."""
+        wanted = self.received[self.shown - 1][1] + 1 if self.shown else self.wanted
+        new = replace(self, wanted=wanted, received=self.received[self.shown :])
+        self.shown = len(self.received)
+        return new
 
 
 @dataclass(slots=True)
@@ -224,6 +233,10 @@ class ReaderHistory:
             self.gaps.append((event.number(0), event.number(1)))
         elif event.kind == FAILED:
             self.failures.append(" ".join(event.fields))
+
+    def fresh(self) -> ReaderHistory:
+        """What is new since the last call; checking all again and again takes too long."""
+        return ReaderHistory(self.name, [run.fresh() for run in self.runs])
 
     @property
     def position(self) -> int:

@@ -22,6 +22,7 @@ stored with the broker, and one that reads range after range."""
 
 _STORE_EVERY = 2_000
 _RANGE = 20_000
+_REST_S = 0.2
 
 
 def checksum(read: bodies.Read) -> int:
@@ -108,6 +109,7 @@ def _ranges(worker: Worker, client: StreamClient) -> None:
         first = choose.randint(max(0, last - _RANGE), last)
         until = choose.randint(first, last)
         _read_range(worker, client, first, until)
+        worker.wait(_REST_S)
 
 
 def _read_range(worker: Worker, client: StreamClient, first: int, until: int) -> None:

@@ -23,7 +23,7 @@ __all__ = ["Chaos", "Findings"]
 LEG = 20
 """Faults on one stream; then everything ends in order, is checked, and begins anew."""
 
-_RATE = 6_000
+_RATE = 2_000
 _CONFIRM_DELAY = 0.02
 _RECOVERY_S = 90.0
 
@@ -199,6 +199,8 @@ class Chaos:
         producers = [actor.producer for actor in self.rig.producers if actor.producer]
         confirmed = [list(kept.confirmed) for kept in producers]
         readers = [actor.reader for actor in self.rig.readers if actor.reader]
+        if not is_final:
+            readers = [kept.fresh() for kept in readers]
         # What was confirmed until now is in the log now; what is in it then was sent by then.
         log = self._log.update(self.rig.client)
         for actor in self.rig.producers:
