@@ -33,8 +33,8 @@ class Backoff:
     """
 
     first: float = 0.05
-    most: float = 0.5
-    fresh: int = 60
+    most: float = 0.25
+    fresh: int = 120
     longest: float = 5.0
 
     def waits(self) -> Iterator[float]:
