@@ -206,7 +206,7 @@ def test_the_completion_script_completes_commands_and_options(stocklog: Call) ->
         done = stocklog(_STOCKLOG_COMPLETE="bash_complete", **words)
         return [row.partition(",")[2] for row in done.out.split()]
 
-    assert complete("stocklog pro") == ["produce"]
+    assert complete("stocklog prod") == ["produce"]
     assert complete("stocklog stream i") == ["info"]
     assert "--exit-at-end" in complete("stocklog consume --exit")
 

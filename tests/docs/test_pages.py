@@ -164,7 +164,7 @@ def _all_commands() -> set[str]:
 def test_prose_names_only_commands_and_options_that_exist(page: str) -> None:
     known = _all_commands()
     options = set(re.findall(r"--[a-z][a-z-]+", text_of("docs/cli.md")))
-    of_others = {"--editable", "--name", "--durations"}
+    of_others = {"--editable", "--extra", "--name", "--durations"}
     for text in re.findall(r"`([^`\n]+)`", text_of(page)):
         if match := re.match(r"stocklog((?: [a-z]+)+)", text):
             words = match[1].split()
