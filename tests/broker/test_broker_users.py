@@ -106,7 +106,7 @@ def test_without_rabbitmq_the_command_says_what_to_type(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     )
     assert done.returncode == 1
