@@ -73,9 +73,13 @@ def chaos(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report(quiet=quiet, summary=None)
     folder = Path(tempfile.mkdtemp(prefix="stocklog-chaos-"))
-    running = Chaos(
-        folder, seed=seed, wanted=faults, nodes=nodes, root=rabbitmq_root, say=report.note
-    )
+    try:
+        running = Chaos(
+            folder, seed=seed, wanted=faults, nodes=nodes, root=rabbitmq_root, say=report.note
+        )
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # its broker did not come up
+        raise
     found = running.run()
     findings = Findings(
         "bench chaos", shlex.join(["stocklog", *sys.argv[1:]]), machine.describe(found.version)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from stocklog.bench.chaos.flow import MidFrameCut
 from stocklog.bench.chaos.rig import Actor, Rig
 
-__all__ = ["CLUSTER", "SINGLE", "Outcome", "Scene"]
+__all__ = ["CLUSTER", "SINGLE", "Fault", "Outcome", "Scene"]
 
 _NOTICE_S = 1.0
 # Longer than twice the workers' heartbeat of 2 s, so that silence is noticed.
@@ -87,6 +87,7 @@ class Scene:
 
 
 Fault: TypeAlias = Callable[[Scene, Outcome], None]
+"""Strikes, heals, and fills in what came of it."""
 
 
 def _note_strike(scene: Scene, outcome: Outcome) -> None:
@@ -364,18 +365,12 @@ def _take_replica_away(scene: Scene, outcome: Outcome) -> None:
     where = f'<<"/">>, <<"{scene.stream}">>, \'{name}\''
     _note_strike(scene, outcome)
     rig.control("eval", f"rabbit_stream_queue:delete_replica({where}).")
-    outcome.struck = len(rig.client.metadata([scene.stream])[scene.stream].replicas) < len(
-        others(rig)
-    )
+    left = rig.client.metadata([scene.stream])[scene.stream].replicas
+    outcome.struck = len(left) < len(rig.nodes) - 1
     _weigh(scene, outcome, time.monotonic())
     scene.pause(0.2, 1.5)
     rig.control("eval", f"rabbit_stream_queue:add_replica({where}).")
     outcome.healed_at = time.monotonic()
-
-
-def others(rig: Rig) -> Sequence[int]:
-    """The nodes that do not lead, by number."""
-    return range(len(rig.nodes) - 1)
 
 
 SINGLE: dict[str, tuple[Fault, int]] = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stocklog.bench.chaos import producer, reader
 from stocklog.bench.chaos.checker import Anomaly, check
-from stocklog.bench.chaos.faults import CLUSTER, SINGLE, Outcome, Scene
+from stocklog.bench.chaos.faults import CLUSTER, SINGLE, Fault, Outcome, Scene
 from stocklog.bench.chaos.history import ProducerHistory
 from stocklog.bench.chaos.logcopy import LogCopy
 from stocklog.bench.chaos.rig import Actor, Rig
@@ -63,6 +63,7 @@ class Chaos:
         wanted: how many faults are to count.
         nodes: how many nodes the broker has.
         root: a tree with RabbitMQ in it, or None.
+        table: faults and how often each is in a deck; None: all that fit so many nodes.
         say: gets a line an event.
     """
 
@@ -74,13 +75,14 @@ class Chaos:
         wanted: int,
         nodes: int = 1,
         root: Path | None = None,
+        table: Mapping[str, tuple[Fault, int]] | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._folder = folder
         self._seed = seed
         self._wanted = wanted
         self._choose = random.Random(seed)  # noqa: S311 - a seed is what is wanted
-        self._table = SINGLE if nodes == 1 else CLUSTER
+        self._table = table or (SINGLE if nodes == 1 else CLUSTER)
         self._say = say
         self._deck: list[str] = []
         self.rig = Rig(folder, nodes, root, say)
