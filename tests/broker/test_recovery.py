@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from helpers import wait_until
 from numbered import numbers, read_numbers, send_numbers
@@ -475,12 +475,22 @@ length([spawn(Node, fun() ->
             register(stocklog_suspender, self()),
             erlang:suspend_process(Pid),
             timer:sleep(infinity)
-        end) || {{Node, {{Pid, replica}}}} <- maps:to_list(Members), is_pid(Pid)]).
+        end) || {{Node, {{Pid, replica}}}} <- maps:to_list(Members), is_pid(Pid), {which}]).
 """
 RESUME_REPLICAS = """
-length([exit(rpc:call(Node, erlang, whereis, [stocklog_suspender]), kill)
-        || Node <- [node() | nodes()]]).
+length([exit(Pid, kill) || Node <- [node() | nodes()],
+        Pid <- [rpc:call(Node, erlang, whereis, [stocklog_suspender])], is_pid(Pid)]).
 """
+
+
+def suspend(cluster: NodeInfo, stream: str, which: str = "true") -> int:
+    """Suspends replicas of a stream; how many."""
+    text = SUSPEND_REPLICAS.format(stream=stream, which=which)
+    return int(private_broker.control(["eval", text], cluster.dir))
+
+
+def resume(cluster: NodeInfo) -> None:
+    private_broker.control(["eval", RESUME_REPLICAS], cluster.dir)
 
 
 def test_what_only_the_leader_has_is_not_taken_for_confirmed(
@@ -496,10 +506,7 @@ def test_what_only_the_leader_has_is_not_taken_for_confirmed(
         publisher = client.publisher(stream_name, name="wms", sub_batch=100)
         publish(publisher, 1, 1_000)
         leader = leader_of(direct, own_cluster, stream_name)
-        told = private_broker.control(
-            ["eval", SUSPEND_REPLICAS.format(stream=stream_name)], own_cluster.dir
-        )
-        assert told.strip() == "2"
+        assert suspend(own_cluster, stream_name) == 2
         send_own(publisher, 1_001, 1_000)
         time.sleep(0.5)
         assert publisher.confirmed == 1_000
@@ -512,11 +519,37 @@ def test_what_only_the_leader_has_is_not_taken_for_confirmed(
         # Nor does another process go on behind it.
         with pytest.raises(StreamError, match="not committed"):
             direct.publisher(stream_name, name="wms", sub_batch=100)
-        os.kill(own_cluster.nodes[leader].pid, signal.SIGKILL)
-        private_broker.control(["eval", RESUME_REPLICAS], own_cluster.dir)
+        killed = psutil.Process(own_cluster.nodes[leader].pid)
+        killed.kill()
+        killed.wait(10)
+        resume(own_cluster)
         publisher.flush(60)
         publisher.close()
         assert publisher.confirmed == 2_000
         assert anomalies(direct, stream_name, 2_000, 2_000) == []
     for way in ways:
         way.close()
+
+
+def test_a_reader_to_the_end_on_a_replica_that_is_behind_reads_to_the_leaders_end(
+    own_cluster: NodeInfo, stream_name: str
+) -> None:
+    """Seen when the replica was asked where the end is: a range ended before its last message."""
+    with StreamClient(own_cluster.uri) as client:
+        client.create_stream(stream_name)
+        publisher = client.publisher(stream_name, name="wms", sub_batch=100)
+        publish(publisher, 1, 1_000)
+        # Readers go to the first replica that Metadata names.
+        wait_until(lambda: len(client.metadata([stream_name])[stream_name].replicas) == 2)
+        port = client.metadata([stream_name])[stream_name].replicas[0][1]
+        name = next(node.name for node in own_cluster.nodes if node.stream_port == port)
+        assert suspend(own_cluster, stream_name, f"Node =:= '{name}'") == 1
+        publish(publisher, 1_001, 1_000)  # two of three have them
+        publisher.close()
+        with client.subscriber(stream_name, "first", until_end=True) as subscriber:
+            got = 0
+            while (block := subscriber.next(1.0)) is not None:
+                got += len(block.offsets)
+            assert (got, subscriber.ended) == (1_000, False)
+            resume(own_cluster)
+            assert got + sum(len(block.offsets) for block in subscriber) == 2_000

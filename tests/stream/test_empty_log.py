@@ -21,6 +21,9 @@ class Starting(Probe):
     shows_after = 0
     asked = 0
 
+    def _knows_no_commit(self) -> bool:
+        return False
+
     def _first_chunk(self, offset: Offset) -> ChunkHeader | None:
         self.asked += 1
         return HEADER if self.asked > self.shows_after else None

@@ -295,6 +295,7 @@ class StreamClient:
             StreamNotFoundError, CommandError: the broker refuses.
         """
         spec = parse_offset(offset) if isinstance(offset, str) else offset
+        has_replicas = bool(self.metadata([stream])[stream].replicas)
         return Subscriber(
             lambda: self._connect_to_stream(stream, leader=False),
             stream,
@@ -302,6 +303,7 @@ class StreamClient:
             until_end=until_end,
             max_bytes=max_bytes,
             recover=self._recover,
+            leader=(lambda: self._connect_to_stream(stream, leader=True)) if has_replicas else None,
         )
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from stocklog.protocol.frames import Offset
 from stocklog.stream.offsets import OffsetSpec, Start
 from stocklog.stream.positions import FIRST, Probe, at_offset, at_time
 
-__all__ = ["ReadPlan", "plan_reading"]
+__all__ = ["ReadPlan", "asks_for_end", "plan_reading"]
 
 # How long after a range's last moment its last chunk may still be on the way.
 _GRACE_S = 1.0
@@ -79,6 +79,17 @@ class ReadPlan:
         return max(0.0, self.until_ms / 1000 + _GRACE_S - time.time())
 
 
+def asks_for_end(spec: OffsetSpec, *, until_end: bool) -> bool:
+    """Whether the plan depends on which message is the last: only the leader knows that."""
+    return spec.start in (Start.LAST, Start.NEXT) or _ends_now(spec, until_end=until_end)
+
+
+def _ends_now(spec: OffsetSpec, *, until_end: bool) -> bool:
+    end = spec.end
+    past = end is not None and end.time_ms is not None and end.time_ms <= time.time() * 1000
+    return until_end or past or (end is not None and end.offset is None and end.time_ms is None)
+
+
 def plan_reading(probe: Probe, spec: OffsetSpec, *, until_end: bool) -> ReadPlan:
     """Find out what an OFFSET means for a stream now.
 
@@ -87,9 +98,7 @@ def plan_reading(probe: Probe, spec: OffsetSpec, *, until_end: bool) -> ReadPlan
         spec: where to begin and, for a range, to end.
         until_end: end with the last message that is committed now.
     """
-    end = spec.end
-    past = end is not None and end.time_ms is not None and end.time_ms <= time.time() * 1000
-    to_end = until_end or past or (end is not None and end.offset is None and end.time_ms is None)
+    end, to_end = spec.end, _ends_now(spec, until_end=until_end)
     if spec.start is Start.LAST:
         return _from_last(probe, spec.value, to_end=to_end)
     if to_end and spec.start is Start.NEXT:

@@ -60,13 +60,28 @@ class Probe:
         return None if header is None else header.chunk_id
 
     def _is_empty(self) -> bool:
-        """Whether no message is committed, for a while."""
+        """Whether no message is committed, for a while, and none waits to be."""
         deadline = time.monotonic() + _EMPTY_S
         while self._first_chunk(FIRST) is None:
+            if self._knows_no_commit():
+                return False
             if time.monotonic() > deadline:
                 return True
             time.sleep(_EMPTY_PAUSE)
         return False
+
+    def _knows_no_commit(self) -> bool:
+        """Whether the node has chunks and does not know yet how far they are committed.
+
+        So it is with a member of a stream that gets a new leader. 3.10 cannot tell.
+        """
+        if Key.STREAM_STATS not in self.connection.agreed.commands:
+            return False
+        answer = self.connection.request(Key.STREAM_STATS, stream=self.stream)
+        if answer.code != codes.OK:
+            return False
+        stats = dict(answer.values["stats"])
+        return bool(stats.get("first_chunk_id", -1) >= 0 > stats.get("committed_chunk_id", -1))
 
     def last(self) -> int | None:
         """The offset of the last message that is committed; None when there is none.

@@ -25,7 +25,7 @@ from stocklog.protocol.frames import Offset
 from stocklog.stream.connection import Connection
 from stocklog.stream.feed import Feed
 from stocklog.stream.offsets import OffsetSpec
-from stocklog.stream.plan import ReadPlan, plan_reading
+from stocklog.stream.plan import ReadPlan, asks_for_end, plan_reading
 from stocklog.stream.positions import Probe, at_offset
 from stocklog.stream.recovery import Attempts
 
@@ -51,6 +51,8 @@ class Subscriber:
         until_end: end with the last message that is committed now.
         max_bytes: about how many bytes may wait or be on the way; at least two chunks.
         recover: connect again when the connection is lost.
+        leader: opens a connection to the leader, to find the end of the log: a replica may
+            be behind. None: `connect` leads there anyway.
 
     Attributes:
         notes: what the reader should be told (an offset that retention has cut, ...).
@@ -69,6 +71,7 @@ class Subscriber:
         until_end: bool = False,
         max_bytes: int = MAX_BYTES,
         recover: bool = True,
+        leader: Callable[[], Connection] | None = None,
     ) -> None:
         self.stream = stream
         self.notes: list[str] = []
@@ -80,16 +83,18 @@ class Subscriber:
         self._attempts: Attempts | None = None
         self._last_taken = time.monotonic()
         self._owed: int | None = None
-        connection = connect()
+        self._feed: Feed | None = None
+        at_leader = leader() if leader and asks_for_end(offset, until_end=until_end) else None
+        connection = at_leader or connect()
         try:
             self.plan: ReadPlan = plan_reading(
                 Probe(connection, stream), offset, until_end=until_end
             )
             self.notes += self.plan.notes
-            self._feed: Feed | None = None
-            if self.plan.is_empty:
+            if at_leader is not None or self.plan.is_empty:
                 connection.close()
-            else:
+            if not self.plan.is_empty:
+                connection = connection if at_leader is None else connect()
                 self._feed = self._attach(connection, self.plan.start)
         except BaseException:
             connection.close()

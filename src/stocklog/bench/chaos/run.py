@@ -213,6 +213,8 @@ class Chaos:
         ]
         found = check(log, told, readers, is_final=is_final)
         found += self._stored_ahead()
+        # What is wrong stays wrong: each is told once.
+        found = [one for one in found if one not in self.findings.anomalies]
         self.findings.anomalies += found
         if is_final:
             self.findings.messages += len(log.offsets)
