@@ -299,17 +299,19 @@ def test_closing_ends_within_seconds_when_the_broker_is_gone(
 ) -> None:
     publisher = client.publisher(stream, name="wms", sub_batch=100)
     subscriber = client.subscriber(stream, "first")
+    proxy.hold()
+    send_own(publisher, 1, 250)
     proxy.target = 1  # nobody listens there
     proxy.cut("rst")
-    send_it = threading.Thread(target=lambda: _ignoring(lambda: send_own(publisher, 1, 250)))
-    send_it.start()
+    waits = threading.Thread(target=lambda: _ignoring(lambda: send_own(publisher, 251, 9_000)))
+    waits.start()
     begun = time.monotonic()
     with pytest.raises(StreamError):
         publisher.close(1.0)
     subscriber.close()
     assert time.monotonic() - begun < 5
-    send_it.join(5)
-    assert not send_it.is_alive()
+    waits.join(5)
+    assert not waits.is_alive()
 
 
 def _ignoring(what: Callable[[], None]) -> None:

@@ -118,6 +118,9 @@ class Flow:
 
     def drain(self) -> None:
         """Pass on what may go."""
+        if self.sink is not None and self.sink.is_closing():
+            self.drop()  # nobody takes it any more
+            return
         budget = None if self.rate is None else max(1, int(self.rate * _TICK))
         while self._queue and self._may_pass():
             due, data = self._queue[0]

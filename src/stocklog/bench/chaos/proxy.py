@@ -85,15 +85,22 @@ class Line:
             self.up.sink.close()  # the client went meanwhile
 
     def _end(self, flow: Flow) -> None:
-        """A flow is over: pass the end on."""
-        if flow.sink is not None:
-            flow.sink.close()
+        """A flow is over: pass the end on.
+
+        The socket stays open for what comes back: closing it with bytes unread is a reset,
+        and a peer that is reset forgets what it has not read yet.
+        """
+        if flow.sink is not None and not flow.sink.is_closing():
+            with contextlib.suppress(OSError):
+                flow.sink.write_eof()
 
     def _cut_inside(self) -> None:
         # The broker keeps the half of a frame that it got; the client sees a reset.
         for flow, polite in ((self.up, True), (self.down, False)):
-            if flow.sink is not None:
-                flow.sink.close() if polite else _reset(flow.sink)
+            if polite:
+                self._end(flow)
+            elif flow.sink is not None:
+                _reset(flow.sink)
             flow.drop()
 
     def reset(self) -> None:
