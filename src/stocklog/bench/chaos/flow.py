@@ -74,7 +74,9 @@ class Flow:
     # -- what comes ---------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
-        """Bytes came from the sender."""
+        """Bytes came from the sender; behind an end that was passed on they go nowhere."""
+        if self._done:
+            return
         borders = self._borders.feed(data)
         if self._cut is not None:
             self._cut.look_at(borders)
