@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -9,6 +10,21 @@ import pytest
 
 from nodes import VERSIONS, Nodes
 from stocklog.broker import NodeInfo
+
+
+def pytest_configure() -> None:
+    """Undoes ignored signals, which every command that a test starts would inherit.
+
+    A shell starts `command &` with SIGINT ignored, and `nohup` ignores SIGHUP; whoever runs the
+    tests in such a way would see each test of Ctrl-C fail.
+    """
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
