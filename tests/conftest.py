@@ -7,17 +7,22 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
+from examples import QUICK, examples
 from nodes import VERSIONS, Nodes
 from stocklog.broker import NodeInfo
 
 
 def pytest_configure() -> None:
-    """Undoes ignored signals, which every command that a test starts would inherit.
+    """Fewer examples for `./test quick`; no ignored signals, which every command would inherit.
 
     A shell starts `command &` with SIGINT ignored, and `nohup` ignores SIGHUP; whoever runs the
     tests in such a way would see each test of Ctrl-C fail.
     """
+    settings.register_profile("quick", max_examples=examples(100))
+    if QUICK:
+        settings.load_profile("quick")
     for number, usual in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGQUIT, signal.SIG_DFL),

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from rule_driver import Driver
 
 import stock_reference
+from examples import examples
 from stock_histories import logs
 from stocklog.inventory.balances import NEVER, Balances, last_of_each, running
 from stocklog.inventory.legs import Legs, event_order
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(logs(), st.integers(1, 20))
 def test_stock_is_that_of_the_reference_however_the_log_is_cut(
     log: list[dict[str, Any]], size: int
@@ -28,7 +29,7 @@ def test_stock_is_that_of_the_reference_however_the_log_is_cut(
     assert driver.stock() == stock_reference.stock(log)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(logs())
 def test_running_balances_are_those_of_the_reference_line_by_line(
     log: list[dict[str, Any]],
@@ -89,7 +90,7 @@ def test_new_keys_begin_empty_and_old_ones_keep_what_they_have() -> None:
     assert (balances.count_time[:5000] == NEVER).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 5), st.one_of(st.integers(-9, 9), st.integers(-(2**62), 2**62))),

@@ -14,12 +14,13 @@ import update_strategies as some
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stocklog.errors import InvalidUpdateError
 from stocklog.inventory.codec import Decoded, decode, decode_row, encode, encode_row
 from stocklog.inventory.update import UPDATE_SCHEMA, Update, to_frame, validate
 
 SLOW_TO_DRAW = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

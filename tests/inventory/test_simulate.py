@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stocklog.errors import UsageError
 from stocklog.inventory import update
 from stocklog.inventory.simulate import MAX_BATCH, PROFILES, SEEDED_START, Simulator
@@ -117,7 +118,7 @@ def test_text_columns_are_int32_codes_over_the_same_memory_in_every_batch(profil
     assert first.schema == second.schema == simulator.schema
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     profile=st.sampled_from(ALL),
     dirt=st.booleans(),
@@ -133,7 +134,7 @@ def test_the_updates_do_not_depend_on_the_cuts(profile: str, dirt: bool, cuts: l
     assert joined.equals(pa.Table.from_batches([whole]))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(
     profile=st.sampled_from(ALL),
     dirt=st.booleans(),

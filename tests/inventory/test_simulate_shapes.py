@@ -20,6 +20,8 @@ from stocklog.inventory.simulate.tables import (
 )
 from stocklog.inventory.simulate.timeline import Timeline, mix64
 
+pytestmark = pytest.mark.slow  # a million draws for each shape
+
 ALL = list(PROFILES)
 MILLION = 1_000_000
 

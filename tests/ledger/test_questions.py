@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stock_reference
+from examples import examples
 from stock_histories import HOUR, START, logs, moments
 from stocklog.errors import StoreError, UsageError
 from stocklog.ledger.export import write_export
@@ -48,7 +49,7 @@ def update(offset: int, **others: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(logs().filter(bool), st.integers(1, 25), moments(), moments())
 def test_why_is_the_ledger_of_the_reference_line_by_line(
     log: list[dict[str, Any]], size: int, first: int, last: int
@@ -92,7 +93,7 @@ def test_why_of_a_key_that_was_never_there_says_so(ledger_of: Make) -> None:
         ledger_of([update(0)]).why("a", "here")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(logs().filter(bool), moments(), moments())
 def test_diff_is_the_difference_of_two_stocks_largest_first(
     log: list[dict[str, Any]], first: int, last: int

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +29,7 @@ def sleeper(**environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sleep", "300"], env={"PATH": os.environ["PATH"], **environment})
 
 
+@pytest.mark.slow
 def test_a_process_that_names_the_folder_or_a_place_below_it_is_named_and_ended(
     tmp_path: Path,
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stocklog.errors import ProtocolError
 from stocklog.protocol import amqp
 from stocklog.protocol.chunk import MessageBlock
@@ -180,7 +181,7 @@ short_shapes = shapes.filter(lambda message: len(message) < 500)
 
 
 @given(st.lists(short_shapes, max_size=12), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_columns_and_single_rows_agree_on_changed_messages(messages, data):
     changed = []
     for message in messages:
@@ -196,7 +197,7 @@ def test_columns_and_single_rows_agree_on_changed_messages(messages, data):
 
 
 @given(st.lists(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(b"\0\x53".__add__))))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_columns_and_single_rows_agree_on_noise(messages):
     found, problems = located(messages)
     for row, message in enumerate(messages):

@@ -20,6 +20,7 @@ from chunk_reference import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stocklog.errors import ProtocolError
 from stocklog.protocol import chunk as chunks
 from stocklog.protocol.compression import CODECS, compress, decompress
@@ -71,7 +72,7 @@ def reference_unpack(codec: int, packed: bytes, size: int) -> bytes:
 
 
 @given(st.lists(entries, min_size=1, max_size=5))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_any_mix_of_entries_in_any_number_of_chunks_comes_out_whole(all_entries):
     pairs = []
     for number, one in enumerate(all_entries):
@@ -102,7 +103,7 @@ def decode_like_reference(data: bytes, n: int, records: int) -> None:
 
 
 @given(entries, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_changed_bytes_are_judged_as_the_reference_judges_them(one, data):
     raw = bytearray(encode_data(one))
     for _ in range(data.draw(st.integers(1, 3)) if raw else 0):
@@ -111,7 +112,7 @@ def test_changed_bytes_are_judged_as_the_reference_judges_them(one, data):
 
 
 @given(entries, st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_cut_and_lengthened_data_are_judged_as_the_reference_judges_them(one, data):
     raw = encode_data(one)
     raw = raw[: data.draw(st.integers(0, len(raw)))] + data.draw(st.binary(max_size=12))
@@ -119,7 +120,7 @@ def test_cut_and_lengthened_data_are_judged_as_the_reference_judges_them(one, da
 
 
 @given(st.binary(max_size=200), st.integers(0, 20), st.integers(0, 40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_noise_is_judged_as_the_reference_judges_it(noise, n, records):
     decode_like_reference(noise, n, records)
 
@@ -135,7 +136,7 @@ def test_counts_other_than_the_headers_are_refused(one, more_entries, more_recor
 
 
 @given(st.lists(entries, min_size=2, max_size=4), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_one_broken_chunk_among_good_ones_is_named(all_entries, data):
     which = data.draw(st.integers(0, len(all_entries) - 1))
     pairs = []

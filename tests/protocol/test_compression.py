@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stocklog.errors import ProtocolError, UsageError
 from stocklog.protocol.compression import CODECS, compress, decompress, get_codec, zstd
 
@@ -196,7 +197,7 @@ def test_a_codec_name_without_a_meaning_is_the_callers_fault():
 
 @pytest.mark.parametrize("codec", PACKING)
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_damage_gives_a_protocol_error_or_bytes_of_the_declared_size(codec, data):
     packed = bytearray(compress(codec, TEXT[:700]))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -210,7 +211,7 @@ def test_damage_gives_a_protocol_error_or_bytes_of_the_declared_size(codec, data
 
 @pytest.mark.parametrize("codec", PACKING)
 @given(noise=st.binary(max_size=300), size=st.integers(0, 2000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_noise_gives_a_protocol_error_or_bytes_of_the_declared_size(codec, noise, size):
     try:
         payload = decompress(codec, noise, size)

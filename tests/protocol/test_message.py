@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stocklog.errors import ProtocolError, UsageError
 from stocklog.protocol.amqp_types import Described, Symbol, Undecoded, read_value, skip_value
 from stocklog.protocol.message import (
@@ -141,7 +142,7 @@ def test_nesting_is_bounded(levels):
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_noise_is_a_value_or_a_protocol_error(noise):
     for step in (read_value, skip_value, lambda data, _, __: parse_message(data)):
         try:
@@ -192,7 +193,7 @@ properties = st.builds(
 
 
 @given(st.binary(min_size=1, max_size=400), st.none() | properties, st.dictionaries(texts, values))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_what_is_made_is_read_back(body, given_properties, application):
     message = encode_message(body, given_properties, application)
     found = parse_message(message)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stock_reference
+from examples import examples
 from golden_cases import HERE, OTHER, Case, cases
 from stock_histories import START, logs, moments
 from stocklog.errors import StoreError, UsageError
@@ -27,7 +28,7 @@ def rows_of(frame: Any) -> dict[tuple[str, str], tuple[int, int]]:
     }
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(logs().filter(bool), st.integers(1, 25), moments(), st.data())
 def test_every_answer_is_that_of_the_reference(
     log: list[dict[str, Any]], size: int, at: int, data: st.DataObject

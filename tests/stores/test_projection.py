@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stock_reference
+from examples import examples
 from stock_histories import logs
 from store_driver import project, stock_of
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(logs(), st.integers(1, 25))
 def test_balances_are_those_of_the_reference_however_the_log_is_cut(
     log: list[dict[str, Any]], size: int
@@ -25,7 +26,7 @@ def test_balances_are_those_of_the_reference_however_the_log_is_cut(
         assert stock_of(path) == stock_reference.stock(log)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(logs(), st.integers(0, 60), st.integers(0, 60))
 def test_a_store_that_is_opened_again_goes_on_where_it_stood(
     log: list[dict[str, Any]], first: int, second: int

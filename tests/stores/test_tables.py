@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stocklog.errors import StoreError, UsageError
 from stocklog.stores import seen as seen_module
 from stocklog.stores import tables
@@ -136,7 +137,7 @@ class Memory:
         return [int(found[at]) if found[at] >= 0 else -1 for at in first.tolist()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 1), st.text("ab", max_size=4)), max_size=20),
              max_size=20),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peer import SECRET, Line, Script, failing, framed, peer, shown, wait_for_end
 
+from examples import examples
 from stocklog.errors import (
     CommandError,
     ConnectionLostError,
@@ -219,6 +220,7 @@ def test_frames_of_one_kind_that_came_together_are_handed_over_together() -> Non
 # -- heartbeats and silence -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_idle_client_sends_heartbeats() -> None:
     beats: list[float] = []
 
@@ -265,6 +267,7 @@ def test_a_peer_that_only_beats_is_alive_and_one_that_is_silent_is_lost() -> Non
     assert "silent" in heard.lost[0].what
 
 
+@pytest.mark.slow
 def test_a_waiting_question_hears_of_the_silence() -> None:
     with peer(greeted(wait_for_end, heartbeat=1)) as served:
         connection = served.connect(timeout=30)
@@ -377,6 +380,7 @@ def test_a_peer_that_does_not_answer_goodbye_is_left() -> None:
         assert timed_close(served.connect()) < 5
 
 
+@pytest.mark.slow
 def test_closing_wakes_a_sender_whose_peer_does_not_read() -> None:
     outcome: list[Exception] = []
 
@@ -399,6 +403,7 @@ def test_closing_wakes_a_sender_whose_peer_does_not_read() -> None:
     assert len(outcome) == 1
 
 
+@pytest.mark.slow
 def test_closing_ends_when_all_buffers_are_full_and_nobody_sends() -> None:
     # Seen before the fix: the goodbye itself blocked for ever.
     with peer(greeted(Line.idle)) as served:
@@ -462,7 +467,7 @@ def test_a_defect_in_a_handler_ends_the_connection_instead_of_hanging_it(
     assert SECRET not in caplog.text
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.binary(max_size=80), max_size=8))
 def test_any_bytes_after_the_handshake_end_in_one_of_our_errors(pieces: list[bytes]) -> None:
     def then(line: Line) -> None:

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peer import Line, Peer, framed, peer, wait_for_end
 
+from examples import examples
 from stocklog.errors import ProtocolError, StocklogError, StreamError, UnconfirmedError
 from stocklog.protocol import amqp, frames
 from stocklog.protocol.frames import Key
@@ -169,7 +170,7 @@ def test_more_chunks_than_were_asked_for_are_only_chunks() -> None:
     assert got == list(range(50))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.sampled_from([deliver(CHUNK), deliver(BATCH), deliver(CHUNK, 2)]),
     st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4),

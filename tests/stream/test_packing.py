@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stocklog.errors import MessageTooLargeError
 from stocklog.protocol import amqp, compression
 from stocklog.stream.inflight import SentFrame
@@ -244,7 +245,7 @@ def test_no_messages_give_no_frame() -> None:
     assert packer.number == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     st.lists(st.binary(max_size=700), max_size=60),
     st.lists(st.integers(0, 60), max_size=5),

@@ -10,6 +10,7 @@ from feed_helpers import HEADER, read, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from stocklog.errors import StocklogError
 
 texts = st.text(
@@ -50,7 +51,7 @@ BAD = ["fraction", "short", "long", "open", "nul", "utf8", "return"]
 feeds = st.lists(csv_lines(), max_size=25)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(feeds, st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.integers(50, 900))
 def test_csv_rejects_exactly_what_was_planted(lines, end, ends_well, block_size):
     records = [HEADER.encode(), *(line for line, _ in lines)]
@@ -75,7 +76,7 @@ hostile = st.lists(
 ).map(b"".join)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=examples(120))
 @given(hostile, st.integers(1, 40))
 def test_hostile_csv_gives_the_same_however_it_is_cut(body, block_size):
     constants = {"type": "count", "location_id": "S", "reason": "other"}
@@ -96,7 +97,7 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     st.lists(
         st.dictionaries(
@@ -145,7 +146,7 @@ def _valid(values: dict[str, object]) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.binary(max_size=300), st.sampled_from(["csv", "jsonl", None]))
 def test_any_bytes_are_read_or_refused_by_one_clear_error(data, input_format):
     try:
