@@ -15,6 +15,7 @@ from stocklog.errors import StoreError
 from stocklog.ledger.pipeline import OnTick, ignore
 from stocklog.ledger.project import project
 from stocklog.ledger.questions import Ledger
+from stocklog.stores.model import Store
 from stocklog.stores.sqlite import SqliteStore
 from stocklog.stream import StreamClient
 
@@ -60,7 +61,7 @@ class Verification:
 def verify(
     client: StreamClient,
     stream: str,
-    store: SqliteStore,
+    store: Store,
     *,
     on_tick: OnTick = ignore,
     on_note: Callable[[str], None] = lambda text: None,

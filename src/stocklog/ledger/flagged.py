@@ -11,7 +11,7 @@ from stocklog.errors import UsageError
 from stocklog.inventory.balances import running
 from stocklog.inventory.legs import Legs
 from stocklog.stores.history import ids_of
-from stocklog.stores.model import Names
+from stocklog.stores.model import Names, Store
 from stocklog.stores.noticing import FLAG_KINDS
 from stocklog.stores.segments import Flags, SegmentInfo
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from numpy.typing import NDArray
-
-    from stocklog.stores.sqlite import SqliteStore
 
     I64: TypeAlias = NDArray[np.int64]
 
@@ -42,7 +40,7 @@ FLAGS_SCHEMA = {
 
 
 def flags_of(
-    store: SqliteStore,
+    store: Store,
     infos: list[SegmentInfo],
     kinds: Collection[str] | None,
     skus: Collection[str] | None,
@@ -84,9 +82,7 @@ def _of_keys(names: Names, keys: I64) -> dict[str, pl.Series]:
     return {"sku": names.skus.gather(skus), "location_id": names.locations.gather(places)}
 
 
-def _kept(
-    store: SqliteStore, infos: list[SegmentInfo], names: Names, wanted: set[str]
-) -> pl.DataFrame:
+def _kept(store: Store, infos: list[SegmentInfo], names: Names, wanted: set[str]) -> pl.DataFrame:
     flags = Flags.joined([store.flags(info.id) for info in infos if info.flags])
     codes = [code for code, kind in enumerate(FLAG_KINDS) if kind in wanted]
     chosen = np.flatnonzero(np.isin(flags.kinds, codes))
@@ -105,7 +101,7 @@ def _kept(
     )
 
 
-def _moved(store: SqliteStore, infos: list[SegmentInfo], names: Names) -> pl.DataFrame:
+def _moved(store: Store, infos: list[SegmentInfo], names: Names) -> pl.DataFrame:
     """Counts whose book figure is not what the history has there."""
     with_figure, figures, keys = [], [], []
     for info in infos:
@@ -140,7 +136,7 @@ def _joined(parts: list[I64]) -> I64:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _negative(store: SqliteStore, names: Names) -> pl.DataFrame:
+def _negative(store: Store, names: Names) -> pl.DataFrame:
     on_hand, _ = store.stock()
     keys = np.flatnonzero(on_hand < 0)
     keys = keys[np.argsort(on_hand[keys], kind="stable")]

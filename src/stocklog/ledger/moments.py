@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stocklog.errors import StoreError, UsageError
 from stocklog.inventory import timestamps
 from stocklog.stores.asof import Limits
-from stocklog.stores.model import Position
+from stocklog.stores.model import Position, Store
 from stocklog.stores.segments import SegmentInfo
 from stocklog.stream.offsets import Start, parse_offset
-
-if TYPE_CHECKING:
-    from stocklog.stores.sqlite import SqliteStore
 
 __all__ = ["limits_of", "parse_time"]
 
@@ -50,7 +46,7 @@ def parse_time(moment: str | datetime, what: str) -> int:
 
 
 def limits_of(
-    store: SqliteStore,
+    store: Store,
     infos: list[SegmentInfo],
     at: str | datetime | None,
     as_known_at: str | int | datetime | None,
@@ -92,7 +88,7 @@ def limits_of(
 
 
 def _known(
-    store: SqliteStore,
+    store: Store,
     position: Position,
     infos: list[SegmentInfo],
     moment: str | int | datetime,
@@ -123,9 +119,7 @@ def _known(
     return offset
 
 
-def _offset_at(
-    store: SqliteStore, position: Position, infos: list[SegmentInfo], time_ms: int
-) -> int:
+def _offset_at(store: Store, position: Position, infos: list[SegmentInfo], time_ms: int) -> int:
     """The last offset that the broker had written at a time; -1 if there was none."""
     if time_ms < position.first_recorded_at:
         if position.first_offset > 0:

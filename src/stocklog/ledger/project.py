@@ -21,14 +21,13 @@ import polars as pl
 from stocklog.errors import StoreError, StreamNotFoundError
 from stocklog.ledger.batch import decode
 from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
-from stocklog.stores.model import Gap, Position
+from stocklog.stores.model import Gap, Position, Store
 from stocklog.stores.projection import COLUMNS, Batch, Mark, Projection
 from stocklog.stores.segments import Clock
 from stocklog.stream import StreamClient, Subscriber
 
 if TYPE_CHECKING:
     from stocklog.protocol.chunk import MessageBlock
-    from stocklog.stores.sqlite import SqliteStore
 
 __all__ = ["COMMIT_ROWS", "ProjectSummary", "project"]
 
@@ -85,7 +84,7 @@ class ProjectSummary:
 def project(
     client: StreamClient,
     stream: str,
-    store: SqliteStore,
+    store: Store,
     *,
     until_end: bool = False,
     last: int | None = None,
@@ -189,7 +188,7 @@ class _Start:
 def _start(
     client: StreamClient,
     stream: str,
-    store: SqliteStore,
+    store: Store,
     position: Position,
     *,
     accept_gap: bool,
@@ -220,7 +219,7 @@ def _start(
     return _Start(first, gap=gap)
 
 
-def _other_stream(store: SqliteStore, stream: str, how: str) -> StoreError:
+def _other_stream(store: Store, stream: str, how: str) -> StoreError:
     position = store.position()
     stands = position.last_offset if position else -1
     return StoreError(
@@ -231,7 +230,7 @@ def _other_stream(store: SqliteStore, stream: str, how: str) -> StoreError:
     )
 
 
-def _cut(store: SqliteStore, gap: Gap) -> StoreError:
+def _cut(store: Store, gap: Gap) -> StoreError:
     return StoreError(
         f"Retention has cut offsets {gap.first} to {gap.last} of the log, which {store.where} "
         "has not seen: its balances would be wrong without them",

@@ -21,9 +21,8 @@ from stocklog.ledger.flagged import flags_of
 from stocklog.ledger.moments import limits_of, parse_time
 from stocklog.ledger.why import lines_of
 from stocklog.stores.asof import Limits, balance_of, balances_of_all
-from stocklog.stores.model import Names, Position
+from stocklog.stores.model import Names, Position, Store
 from stocklog.stores.segments import SegmentInfo
-from stocklog.stores.sqlite import SqliteStore
 from stocklog.stores.uri import open_store
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class Ledger:
         store: open; closed with the ledger.
     """
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
 
     @property

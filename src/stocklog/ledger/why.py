@@ -11,12 +11,11 @@ from stocklog.inventory.balances import running
 from stocklog.inventory.legs import COUNT, KINDS, Legs
 from stocklog.inventory.update import REASONS
 from stocklog.stores.asof import Limits, legs_of
+from stocklog.stores.model import Store
 from stocklog.stores.segments import SegmentInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from stocklog.stores.sqlite import SqliteStore
 
     I64: TypeAlias = NDArray[np.int64]
 
@@ -39,7 +38,7 @@ WHY_SCHEMA = {
 
 
 def lines_of(
-    store: SqliteStore, infos: list[SegmentInfo], key: int, limits: Limits, first: int
+    store: Store, infos: list[SegmentInfo], key: int, limits: Limits, first: int
 ) -> pl.DataFrame:
     """The ledger of a key.
 
@@ -89,7 +88,7 @@ def _overtaken_by(legs: Legs) -> I64:
     return overtaken
 
 
-def _ids(store: SqliteStore, infos: list[SegmentInfo], legs: Legs) -> pl.Series:
+def _ids(store: Store, infos: list[SegmentInfo], legs: Legs) -> pl.Series:
     """The ids of the updates of legs."""
     order = np.argsort(legs.offsets)
     wanted = legs.offsets[order]

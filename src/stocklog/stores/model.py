@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -141,6 +142,9 @@ class Store(Protocol):
     def where(self) -> str:
         """The store as people are told of it, without a password."""
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Within it everything that is read is of one moment; one may lie within another."""
+
     def position(self) -> Position | None:
         """Where it stands; `None` for a new one."""
 
@@ -180,6 +184,9 @@ class Store(Protocol):
         self, segment: int, first: int = 0, last: int | None = None
     ) -> Iterator[tuple[int, Ids]]:
         """Blocks of ids that hold updates `first` to `last`, each with its first's number."""
+
+    def ids_at(self, segment: int, offsets: I64) -> pl.Series:
+        """The ids of updates of a segment by their offsets, which rise."""
 
     def flags(self, segment: int) -> Flags:
         """The flags of a segment."""

@@ -18,11 +18,10 @@ from stocklog.inventory.balances import Balances
 from stocklog.inventory.legs import ADJUSTMENT, COUNT, IN, OUT, RESERVATION, Legs
 from stocklog.inventory.update import REASONS
 from stocklog.stores.history import deltas_after, ids_of
-from stocklog.stores.model import Commit, Gap, Position
+from stocklog.stores.model import Commit, Gap, Position, Store
 from stocklog.stores.noticing import DUPLICATE, LATE, SourceWatch
 from stocklog.stores.seen import Seen, id_words, repeats
 from stocklog.stores.segments import Clock, Flags, Ids, Segment
-from stocklog.stores.sqlite import SqliteStore
 from stocklog.stores.tables import TextTable, WordTable
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class Projection:
         expected: about how many updates are to come.
     """
 
-    def __init__(self, store: SqliteStore, position: Position, expected: int = 0) -> None:
+    def __init__(self, store: Store, position: Position, expected: int = 0) -> None:
         self._store = store
         self.position = position
         self._infos = store.segments()
