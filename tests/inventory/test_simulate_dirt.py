@@ -14,11 +14,12 @@ from stocklog.inventory.simulate.timeline import mix64
 
 ALL = list(PROFILES)
 ROWS = 2_000_000
+pytestmark = pytest.mark.slow  # shares of two million updates
 
 
 @pytest.fixture(
     scope="module",
-    params=[ALL[0], *(pytest.param(name, marks=pytest.mark.slow) for name in ALL[1:])],
+    params=ALL,
 )
 def dirty(request: pytest.FixtureRequest) -> tuple[str, pl.DataFrame]:
     """Two million updates with dirt; `place` is their order, `swept` marks count sweeps."""
