@@ -25,7 +25,8 @@ from stocklog.stores.packing import (
     unpack_some_texts,
     unpack_texts,
 )
-from stocklog.stores.seen import Seen, id_words, repeats
+from stocklog.stores.run_files import RunFiles
+from stocklog.stores.seen import Seen, id_words
 from stocklog.stores.segments import SegmentInfo, mergeable
 from stocklog.stores.tables import TextTable, WordTable
 from stocklog.stores.uri import default_path, parse_store
@@ -112,10 +113,25 @@ def test_texts_get_codes_also_where_their_hashes_are_equal(
 class Memory:
     """A `Seen` beside a plain dictionary."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self.ids: list[str] = []
         self.sources: list[int] = []
-        self.seen = Seen(self._lookup)
+        self.folder = folder
+        self.seen = Seen(self._lookup, files=RunFiles(folder))
+
+    def reopened(self) -> int:
+        """Go on as another process would: what the runs do not have is taken again.
+
+        Returns how many had to be.
+        """
+        kept = self.seen.kept
+        self.seen = Seen(self._lookup, files=RunFiles(self.folder))
+        self.seen.resume(kept)
+        self.seen.committed(kept)
+        known = len(self.seen)
+        sources, ids = self._lookup(np.arange(known, len(self.ids)))
+        self.seen.add(id_words(ids, sources))
+        return len(self.ids) - known
 
     def _lookup(self, numbers: Any) -> Any:
         assert (np.diff(numbers) >= 0).all()
@@ -127,14 +143,14 @@ class Memory:
         sources = np.array([source for source, _ in batch], np.int64)
         ids = pl.Series("id", [name for _, name in batch], pl.String)
         words = id_words(ids, sources)
-        first = repeats(words, sources, ids)
-        found = self.seen.find(words, sources, ids)
-        new = (first == np.arange(len(batch))) & (found < 0)
-        self.seen.add(words[new])
+        before = len(self.ids)
+        numbers, new = self.seen.take(words, sources, ids)
         for row in np.flatnonzero(new).tolist():
+            assert numbers[row] == len(self.ids)
             self.sources.append(batch[row][0])
             self.ids.append(batch[row][1])
-        return [int(found[at]) if found[at] >= 0 else -1 for at in first.tolist()]
+        # As the test has it, an update that this very batch brought first is new.
+        return [number if number < before else -1 for number in numbers.tolist()]
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -161,15 +177,64 @@ def test_each_id_of_a_source_is_new_once_even_where_all_hashes_are_alike(
 
 
 def test_ids_are_known_again_from_merged_runs_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seen_module, "_MAPPED", 500)
+    monkeypatch.setattr(seen_module, "_FILED", 500)
     monkeypatch.setattr(seen_module, "_CAPACITY", 500)
     memory = Memory()
     for first in range(0, 6000, 100):
         assert memory.take([(n % 3, f"id-{n}") for n in range(first, first + 100)]) == [-1] * 100
-    assert any(isinstance(run, np.memmap) for run in memory.seen._runs)
+    assert any(isinstance(run.words, np.memmap) for run in memory.seen._runs)
     assert len(memory.seen._filters) > 1
     assert memory.take([(n % 3, f"id-{n}") for n in range(0, 6000, 7)]) == list(range(0, 6000, 7))
     assert memory.take([((n + 1) % 3, f"id-{n}") for n in range(50)]) == [-1] * 50
+
+
+def test_a_store_that_is_opened_again_reads_only_the_ids_that_no_file_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(seen_module, "_FILED", 100)
+    folder = tmp_path / "s.db-seen"
+    memory = Memory(folder)
+    for first in range(0, 4000, 100):
+        memory.take([(n % 3, f"id-{n}") for n in range(first, first + 100)])
+    memory.take([(0, f"tail-{n}") for n in range(30)])
+    assert memory.reopened() == 30
+    # What was merged into larger runs is gone, and nothing else.
+    assert {file.name for file in folder.iterdir()} == {run.name for run in memory.seen.kept}
+    assert memory.take([(n % 3, f"id-{n}") for n in range(4000)]) == list(range(4000))
+    assert memory.take([(0, "tail-29"), (0, "tail-30"), (1, "id-0")]) == [4029, -1, -1]
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut", "another hash", "out of the way"])
+def test_runs_that_are_gone_or_of_no_use_are_made_again(
+    harm: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(seen_module, "_FILED", 100)
+    folder = tmp_path / "s.db-seen"
+    memory = Memory(folder)
+    for first in range(0, 300, 100):
+        memory.take([(0, f"id-{n}") for n in range(first, first + 100)])
+    second = folder / memory.seen.kept[1].name
+    if harm == "removed":
+        second.unlink()
+    elif harm == "cut":
+        second.write_bytes(second.read_bytes()[:-8])
+    elif harm == "another hash":
+        monkeypatch.setattr(seen_module, "_fingerprint", lambda: "0" * 16)
+    else:
+        folder.rename(tmp_path / "elsewhere")
+    assert memory.reopened() == (300 if harm in ("another hash", "out of the way") else 200)
+    assert memory.take([(0, f"id-{n}") for n in range(301)]) == [*range(300), -1]
+
+
+def test_where_no_file_can_be_kept_ids_are_known_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(seen_module, "_FILED", 100)
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    memory = Memory(tmp_path / "taken")
+    memory.take([(0, f"id-{n}") for n in range(200)])
+    assert memory.seen.kept == ()
+    assert memory.take([(0, f"id-{n}") for n in range(201)]) == [*range(200), -1]
 
 
 def info(rows: int) -> SegmentInfo:

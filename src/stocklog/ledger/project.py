@@ -23,6 +23,7 @@ from stocklog.ledger.batch import decode
 from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
 from stocklog.stores.model import Gap, Position, Store
 from stocklog.stores.projection import COLUMNS, Batch, Mark, Projection
+from stocklog.stores.run_files import folder_of
 from stocklog.stores.segments import Clock
 from stocklog.stream import StreamClient, Subscriber
 
@@ -124,7 +125,7 @@ def project(
     end = client.last_offset(stream)
     end = last if last is not None and end is not None else end
     expected = 0 if end is None else max(0, end - position.last_offset)
-    projection = Projection(store, position, expected)
+    projection = Projection(store, position, expected, folder_of(store.where))
     begun = time.perf_counter()
     try:
         offset = "first" if start.offset is None else str(start.offset)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     I64: TypeAlias = NDArray[np.int64]
 
-__all__ = ["FORMAT", "Commit", "Gap", "Names", "Position", "Sources", "Store"]
+__all__ = ["FORMAT", "Commit", "Gap", "Names", "Position", "SeenRun", "Sources", "Store"]
 
 FORMAT = 1
 """Number of the layout; a store of another one is refused."""
@@ -37,6 +37,20 @@ class Gap(msgspec.Struct, frozen=True):
     last: int
 
 
+class SeenRun(msgspec.Struct, frozen=True):
+    """A file that saves reading ids again when a store is opened; see `stores.run_files`.
+
+    Attributes:
+        name: of the file.
+        first: number of the first update in it.
+        count: how many updates.
+    """
+
+    name: str
+    first: int
+    count: int
+
+
 class Position(msgspec.Struct, frozen=True):
     """What a store is of, and where it stands.
 
@@ -52,6 +66,7 @@ class Position(msgspec.Struct, frozen=True):
         duplicates: how many were left out because they had come before.
         invalid: how many messages were no updates.
         gaps: what is missing in between.
+        seen: files with the hashes of the ids, which the store can do without.
     """
 
     stream: str
@@ -64,6 +79,7 @@ class Position(msgspec.Struct, frozen=True):
     duplicates: int = 0
     invalid: int = 0
     gaps: tuple[Gap, ...] = ()
+    seen: tuple[SeenRun, ...] = ()
 
     @property
     def is_cut(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -18,9 +19,10 @@ from stocklog.inventory.balances import Balances
 from stocklog.inventory.legs import ADJUSTMENT, COUNT, IN, OUT, RESERVATION, Legs
 from stocklog.inventory.update import REASONS
 from stocklog.stores.history import deltas_after, ids_of
-from stocklog.stores.model import Commit, Gap, Position, Store
+from stocklog.stores.model import Commit, Gap, Position, SeenRun, Store
 from stocklog.stores.noticing import DUPLICATE, LATE, SourceWatch
-from stocklog.stores.seen import Seen, id_words, repeats
+from stocklog.stores.run_files import RunFiles
+from stocklog.stores.seen import Seen, id_words
 from stocklog.stores.segments import Clock, Flags, Ids, Segment
 from stocklog.stores.tables import TextTable, WordTable
 
@@ -102,19 +104,34 @@ class Projection:
         store: claimed.
         position: where it stands.
         expected: about how many updates are to come.
+        cache: folder for files that make the next start faster; `None`: there are none.
     """
 
-    def __init__(self, store: Store, position: Position, expected: int = 0) -> None:
+    def __init__(
+        self, store: Store, position: Position, expected: int = 0, cache: Path | None = None
+    ) -> None:
         self._store = store
         self.position = position
         self._infos = store.segments()
         self._load_names()
-        self._seen = Seen(self._ids_of, position.updates + expected)
-        for info in self._infos:
-            for _, block in store.ids(info.id):
-                self._seen.add(id_words(block.ids, block.sources))
+        self._seen = Seen(self._ids_of, position.updates + expected, RunFiles(cache))
+        self._remember(position)
         self._writer = ThreadPoolExecutor(1, "stocklog-store")
         self._pending: Future[None] | None = None
+        self._written = position
+
+    def _remember(self, position: Position) -> None:
+        """Know every id of the store: by files of earlier runs, the rest by reading it."""
+        self._seen.resume(position.seen)
+        self._seen.committed(position.seen)
+        known = len(self._seen)
+        for info in self._infos:
+            if info.first_update + info.updates <= known:
+                continue
+            for first, block in self._store.ids(info.id, known):
+                rows = slice(max(0, known - first), None)
+                ids, sources = block.ids[rows], block.sources[rows]
+                self._seen.add(id_words(ids, sources))
 
     def _load_names(self) -> None:
         names, sources = self._store.names(), self._store.sources()
@@ -160,7 +177,7 @@ class Projection:
             batch.clock,
             first_number,
         )
-        self.position = _moved(before, batch, len(offsets), len(doubled))
+        self.position = _moved(before, batch, len(offsets), len(doubled), self._seen.kept)
         touched = np.unique(sources)
         commit = Commit(
             before,
@@ -184,6 +201,7 @@ class Projection:
             ],
         )
         self.settle()
+        self._written = commit.position
         self._pending = self._writer.submit(self._store.write, commit)
 
     def settle(self) -> None:
@@ -196,6 +214,7 @@ class Projection:
             pending, self._pending = self._pending, None
             pending.result()
             self._infos = self._store.segments()
+            self._seen.committed(self._written.seen)
 
     def close(self) -> None:
         """Wait for the writing thread to end; what it could not write is not said again."""
@@ -209,18 +228,10 @@ class Projection:
         sources = self._sources.codes(updates["source"])
         self._watch.grow(len(self._sources))
         ids = updates["update_id"]
-        words = id_words(ids, sources)
-        first_row = repeats(words, sources, ids)
-        earlier = self._seen.find(words, sources, ids)
-        # A repeat of one in the batch that is itself a repeat has the same first.
-        earlier = earlier[first_row]
-        is_first = first_row == np.arange(len(first_row))
-        kept = is_first & (earlier < 0)
         start = len(self._seen)
+        number, kept = self._seen.take(id_words(ids, sources), sources, ids)
         if kept.all():
-            self._seen.add(words)
             return updates, offsets, sources, Flags.joined([])
-        number = np.where(earlier >= 0, earlier, start + np.cumsum(kept)[first_row] - 1)
         lost = np.flatnonzero(~kept)
         first_offsets = self._offsets_of(number[lost], start, offsets[kept])
         flags = Flags(
@@ -231,7 +242,6 @@ class Projection:
             first_offsets,
             number[lost],
         )
-        self._seen.add(words[kept])
         return updates.filter(pl.Series(kept)), offsets[kept], sources[kept], flags
 
     def _offsets_of(self, numbers: I64, start: int, new: I64) -> I64:
@@ -326,7 +336,9 @@ def _expected(updates: pl.DataFrame, offsets: I64) -> tuple[I64, I64]:
     return offsets[rows], figures.gather(rows).to_numpy()
 
 
-def _moved(before: Position, batch: Batch, updates: int, duplicates: int) -> Position:
+def _moved(
+    before: Position, batch: Batch, updates: int, duplicates: int, seen: tuple[SeenRun, ...]
+) -> Position:
     begun = before.first_offset >= 0
     return msgspec.structs.replace(
         before,
@@ -339,4 +351,5 @@ def _moved(before: Position, batch: Batch, updates: int, duplicates: int) -> Pos
         duplicates=before.duplicates + duplicates,
         invalid=before.invalid + batch.invalid,
         gaps=(*before.gaps, batch.gap) if batch.gap else before.gaps,
+        seen=seen,
     )

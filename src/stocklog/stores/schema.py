@@ -2,19 +2,22 @@
 
 Other tools may read while it is written: `stock` is a view with names. The history is in
 blobs (see `packing` and `segments`), since a row for each leg takes twenty times as long.
+What only the rule needs of a key (`marks`) is in blobs of 1,024 keys: a commit writes the
+balances of most keys, and each further column of a row costs as much as the sum itself.
 """
 
 from __future__ import annotations
 
-from stocklog.inventory.balances import Balances
-
-__all__ = ["APPLICATION_ID", "BALANCE_COLUMNS", "INDEXES", "SCHEMA", "upsert"]
+__all__ = ["APPLICATION_ID", "INDEXES", "KEYS_A_PART", "MOST_ROWS", "SCHEMA", "inserting"]
 
 APPLICATION_ID = 0x73746B6C
 """Marks the file as ours: `stkl`."""
 
-BALANCE_COLUMNS = ("key", "sku", "location", *Balances.COLUMNS)
-"""Columns of the table `balances`; sku and location are codes."""
+KEYS_A_PART = 1024
+"""Keys whose marks are in one blob."""
+
+MOST_ROWS = 10_000
+"""Rows of three columns in a statement; SQLite takes 32,766 parameters."""
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -24,11 +27,13 @@ CREATE TABLE sources (
     code INTEGER PRIMARY KEY, name TEXT NOT NULL, newest INTEGER NOT NULL,
     sequence INTEGER NOT NULL
 );
-CREATE TABLE balances (
-    key INTEGER PRIMARY KEY, sku INTEGER NOT NULL, location INTEGER NOT NULL,
-    on_hand INTEGER NOT NULL, reserved INTEGER NOT NULL, count_time INTEGER NOT NULL,
-    count_offset INTEGER NOT NULL, delta_time INTEGER NOT NULL
+CREATE TABLE keys (
+    key INTEGER PRIMARY KEY, sku INTEGER NOT NULL, location INTEGER NOT NULL
 );
+CREATE TABLE balances (
+    key INTEGER PRIMARY KEY, on_hand INTEGER NOT NULL, reserved INTEGER NOT NULL
+);
+CREATE TABLE marks (part INTEGER PRIMARY KEY, columns BLOB NOT NULL);
 CREATE TABLE key_parts (first_key INTEGER PRIMARY KEY, pairs BLOB NOT NULL);
 CREATE TABLE segments (
     id INTEGER PRIMARY KEY, first_offset INTEGER NOT NULL, last_offset INTEGER NOT NULL,
@@ -49,25 +54,21 @@ CREATE TABLE ids (
 CREATE INDEX ids_updates ON ids (segment, first_update);
 CREATE VIEW stock AS
 SELECT skus.name AS sku, locations.name AS location_id, on_hand, reserved,
-    on_hand - reserved AS available,
-    CASE WHEN count_time > -9223372036854775808 THEN
-        strftime('%Y-%m-%dT%H:%M:%SZ', count_time / 1000000, 'unixepoch') END AS counted_at
-FROM balances JOIN skus ON skus.code = balances.sku
-    JOIN locations ON locations.code = balances.location;
+    on_hand - reserved AS available
+FROM balances JOIN keys USING (key) JOIN skus ON skus.code = keys.sku
+    JOIN locations ON locations.code = keys.location;
 """
 
 INDEXES = (
     "CREATE UNIQUE INDEX skus_name ON skus (name)",
     "CREATE UNIQUE INDEX locations_name ON locations (name)",
-    "CREATE UNIQUE INDEX balances_place ON balances (sku, location)",
+    "CREATE UNIQUE INDEX keys_place ON keys (sku, location)",
 )
 """Made once most keys are there: keeping them while a million keys come takes as long as all
 else together. Questions are answered without them too."""
 
 
-def upsert(rows: int) -> str:
-    """The statement that writes the balances of so many keys."""
-    place = "(" + ",".join("?" * len(BALANCE_COLUMNS)) + ")"
-    changes = ",".join(f"{name}=excluded.{name}" for name in Balances.COLUMNS)
-    places = ",".join([place] * rows)
-    return f"INSERT INTO balances VALUES {places} ON CONFLICT (key) DO UPDATE SET {changes}"  # noqa: S608
+def inserting(table: str, rows: int, *, replacing: bool = False) -> str:
+    """The statement that writes so many rows of three columns."""
+    verb = "REPLACE" if replacing else "INSERT"
+    return f"{verb} INTO {table} VALUES {','.join(['(?,?,?)'] * rows)}"

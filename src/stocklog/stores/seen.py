@@ -2,24 +2,27 @@
 
 An id is looked for in three steps, each for those that the one before could not settle:
 
-1. a Bloom filter of about two bytes an id says "certainly new" to nearly all new ids;
-2. sorted runs of words (32 bits of the hash, 32 bits of the update's number) give the
-   updates that it may be; large runs lie in a temporary file and are mapped;
+1. a Bloom filter of two to four bytes an id says "certainly new" to nearly all new ids;
+2. sorted runs of words (40 bits of the hash, 24 of the update's number within the run) give
+   the updates that it may be; larger runs lie in files that are mapped (see `run_files`);
 3. source and whole id are compared with those in the store.
 
-Filter and runs are made from the store when it is opened, so no hash is ever stored.
+The filter is made of the 40 bits in a run alone, and in their order: so it is made again from
+the runs at a fraction of what reading the ids takes, and sorted batches walk through it.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from stocklog.errors import StoreError
+from stocklog.stores.bloom import Filter
+from stocklog.stores.model import SeenRun
+from stocklog.stores.run_files import Run, RunFiles
 from stocklog.stores.tables import mix
 
 if TYPE_CHECKING:
@@ -28,18 +31,23 @@ if TYPE_CHECKING:
     I64: TypeAlias = NDArray[np.int64]
     U64: TypeAlias = NDArray[np.uint64]
 
-__all__ = ["Seen", "id_words", "repeats"]
+__all__ = ["MOST_ROWS", "Seen", "id_words"]
 
 Lookup: TypeAlias = "Callable[[I64], tuple[I64, pl.Series]]"
 """For numbers of updates, rising: their sources' codes and their ids."""
 
-_HIGH = np.uint64(32)
-_LOW = np.uint64(0xFFFFFFFF)
+_ROW_BITS = np.uint64(24)
+_ROW = np.uint64((1 << 24) - 1)
+MOST_ROWS = 1 << 24
+"""Most updates of a run, and of what is taken at once."""
+
 _FAN_IN = 8
-# Words from which on a run lies in a file: 32 MB.
-_MAPPED = 4 << 20
+# Words from which on a run lies in a file; with the fan-in this bounds what has to be read
+# again when a store is opened.
+_FILED = 1 << 16
 _CAPACITY = 1 << 20
 _MOST = 1 << 32
+_SLICE = 1 << 20
 
 
 def id_words(ids: pl.Series, sources: I64) -> U64:
@@ -52,27 +60,10 @@ def id_words(ids: pl.Series, sources: I64) -> U64:
     return mix(ids.hash(0).to_numpy() ^ mix((sources + 1).view(np.uint64)))
 
 
-def repeats(words: U64, sources: I64, ids: pl.Series) -> I64:
-    """Where a batch repeats itself.
-
-    Args:
-        words: uint64[n] of `id_words`.
-        sources: int64[n].
-        ids: strings[n].
-
-    Returns:
-        int64[n]: the row of the first one with the same source and id, in most cases itself.
-    """
-    first = np.arange(len(words), dtype=np.int64)
-    ordered = np.sort(words)
-    doubled = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not doubled.size:
-        return first
-    rows = np.flatnonzero(np.isin(words, doubled))
-    frame = pl.DataFrame({"row": rows, "source": sources[rows], "id": ids.gather(rows)})
-    of_group = frame.select(pl.col("row").first().over("source", "id")).to_series()
-    first[rows] = of_group.to_numpy()
-    return first
+def _fingerprint() -> str:
+    """Tells whether words of another process are those that this one makes."""
+    probe = id_words(pl.Series("id", ["", "stocklog", "é" * 40], pl.String), np.arange(3))
+    return f"{int(np.bitwise_xor.reduce(probe)):016x}"
 
 
 class Seen:
@@ -81,75 +72,155 @@ class Seen:
     Args:
         lookup: reads ids back from the store.
         expected: about how many there will be; more are fine.
+        files: where larger runs are kept; `None`: in files that end with the process.
     """
 
-    def __init__(self, lookup: Lookup, expected: int = 0) -> None:
+    def __init__(self, lookup: Lookup, expected: int = 0, files: RunFiles | None = None) -> None:
         self._lookup = lookup
         self._count = 0
-        self._filters: list[_Filter] = []
+        self._filters: list[Filter] = []
         self._capacity = max(_CAPACITY, expected)
-        self._runs: list[U64] = []
+        self._files = files or RunFiles(None)
+        self._runs: list[Run] = []
+        self._kind = _fingerprint()
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, words: U64) -> None:
-        """Take in the next updates; they get the next numbers.
+    @property
+    def kept(self) -> tuple[SeenRun, ...]:
+        """The runs that outlive the process, which `resume` takes up again."""
+        kept = []
+        for run in self._runs:
+            if not run.name:
+                break
+            kept.append(SeenRun(run.name, run.first, len(run.words)))
+        return tuple(kept)
 
-        Raises:
-            StoreError: there are more than a store can tell apart.
-        """
-        if not len(words):
-            return
-        if self._count + len(words) > _MOST:
-            raise StoreError(
-                f"A store holds at most {_MOST:,} updates", "Go on with a new store from here"
-            )
-        if not self._filters or self._filters[-1].is_full:
-            grown = self._filters[-1].capacity * 4 if self._filters else self._capacity
-            self._filters.append(_Filter(grown))
-        self._filters[-1].add(words)
-        numbers = np.arange(self._count, self._count + len(words), dtype=np.uint64)
-        self._count += len(words)
-        self._runs.append(np.sort((words >> _HIGH << _HIGH) | numbers))
-        self._merge()
-
-    def find(self, words: U64, sources: I64, ids: pl.Series) -> I64:
-        """Which updates have come before.
+    def resume(self, kept: Sequence[SeenRun]) -> None:
+        """Take up the runs of an earlier process, as far as they are there and of use.
 
         Args:
-            words: uint64[n] of `id_words`.
+            kept: as the store has it; the updates from `len(self)` on must be taken again.
+        """
+        for one in kept:
+            words = self._files.open(one.name, one.count, self._kind)
+            if words is None or one.first != self._count:
+                break
+            for first in range(0, len(words), _SLICE):
+                self._fill(words[first : first + _SLICE])
+            self._runs.append(Run(words, one.first, one.name))
+            self._count += one.count
+
+    def committed(self, kept: Sequence[SeenRun]) -> None:
+        """Remove the files that are in the store's books no more.
+
+        Args:
+            kept: as the store has it now.
+        """
+        in_use = {run.name for run in self._runs}
+        self._files.keep(in_use | {one.name for one in kept})
+
+    def take(self, words: U64, sources: I64, ids: pl.Series) -> tuple[I64, NDArray[np.bool_]]:
+        """Take in the next updates of the log.
+
+        Args:
+            words: uint64[n] of `id_words`; at most `MOST_ROWS`.
             sources: int64[n].
             ids: strings[n].
 
         Returns:
-            int64[n], the number of the update with the same source and id, -1 if there is
-            none.
+            int64[n], the number of the update that holds each source and id: new ones get the
+            next numbers in their order; bool[n], which ones are new.
+
+        Raises:
+            StoreError: there are more than a store can tell apart.
         """
-        found = np.full(len(words), -1, np.int64)
-        maybe = np.zeros(len(words), np.bool_)
+        rows = len(words)
+        numbers = self._count + np.arange(rows, dtype=np.int64)
+        new = np.ones(rows, np.bool_)
+        if not rows:
+            return numbers, new
+        ordered = np.sort((words & ~_ROW) | np.arange(rows, dtype=np.uint64))
+        first = _first_rows(ordered, sources, ids)
+        earlier = self._find(ordered, sources, ids)
+        if first is not None or earlier is not None:
+            leading = np.arange(rows) if first is None else first
+            old = np.full(rows, -1, np.int64) if earlier is None else earlier[leading]
+            new = (leading == np.arange(rows)) & (old < 0)
+            place = np.cumsum(new) - 1
+            numbers = np.where(old >= 0, old, self._count + place[leading])
+            of_row = (ordered & _ROW).view(np.int64)
+            kept = new[of_row]
+            ordered = (ordered[kept] & ~_ROW) | place[of_row[kept]].view(np.uint64)
+        self._add(ordered)
+        return numbers, new
+
+    def add(self, words: U64) -> None:
+        """Take in updates that are known to be new, such as those of the store itself.
+
+        Args:
+            words: uint64[n] of `id_words`; at most `MOST_ROWS`.
+
+        Raises:
+            StoreError: there are more than a store can tell apart.
+        """
+        self._add(np.sort((words & ~_ROW) | np.arange(len(words), dtype=np.uint64)))
+
+    def _add(self, ordered: U64) -> None:
+        if not len(ordered):
+            return
+        if self._count + len(ordered) > _MOST:
+            raise StoreError(
+                f"A store holds at most {_MOST:,} updates", "Go on with a new store from here"
+            )
+        self._fill(ordered)
+        self._runs.append(self._run(ordered, self._count))
+        self._count += len(ordered)
+        self._merge()
+
+    def _fill(self, ordered: U64) -> None:
+        if not self._filters or self._filters[-1].is_full:
+            grown = self._filters[-1].capacity * 4 if self._filters else self._capacity
+            self._filters.append(Filter(grown))
+        self._filters[-1].add(ordered >> _ROW_BITS)
+
+    def _run(self, ordered: U64, first: int) -> Run:
+        """A run of words, in a file if it is large."""
+        if len(ordered) < _FILED:
+            return Run(ordered, first)
+        words, name = self._files.write(ordered, self._kind)
+        return Run(words, first, name)
+
+    def _find(self, ordered: U64, sources: I64, ids: pl.Series) -> I64 | None:
+        """The numbers of earlier updates with the same source and id by row, -1 for none."""
+        hashes = ordered >> _ROW_BITS
+        maybe = np.zeros(len(ordered), np.bool_)
         for part in self._filters:
-            maybe |= part.contains(words)
-        rows = np.flatnonzero(maybe)
-        if not rows.size:
-            return found
-        rows = rows[np.argsort(words[rows])]
-        wanted = words[rows] >> _HIGH
-        for run in self._runs:
+            maybe |= part.contains(hashes)
+        places = np.flatnonzero(maybe)
+        if not places.size:
+            return None
+        found = np.full(len(ordered), -1, np.int64)
+        rows, wanted = (ordered[places] & _ROW).astype(np.int64), hashes[places]
+        for run in reversed(self._runs):
             self._find_in(run, rows, wanted, sources, ids, found)
+            left = found[rows] < 0
+            rows, wanted = rows[left], wanted[left]
         return found
 
     def _find_in(
-        self, run: U64, rows: I64, wanted: U64, sources: I64, ids: pl.Series, found: I64
+        self, run: Run, rows: I64, wanted: U64, sources: I64, ids: pl.Series, found: I64
     ) -> None:
-        place = np.searchsorted(run, wanted << _HIGH)
+        words = run.words
+        place = np.searchsorted(words, wanted << _ROW_BITS)
         while rows.size:
-            inside = place < len(run)
+            inside = place < len(words)
             rows, wanted, place = rows[inside], wanted[inside], place[inside]
-            there = run[place]
-            same = (there >> _HIGH) == wanted
+            there = words[place]
+            same = (there >> _ROW_BITS) == wanted
             rows, wanted, place = rows[same], wanted[same], place[same]
-            numbers = (there[same] & _LOW).astype(np.int64)
+            numbers = (there[same] & _ROW).astype(np.int64) + run.first
             if rows.size:
                 good = self._confirm(numbers, sources[rows], ids.gather(rows))
                 found[rows[good]] = numbers[good]
@@ -168,68 +239,35 @@ class Seen:
     def _merge(self) -> None:
         """Make one run of the last eight of a size, as often as there are eight."""
         while True:
-            size = 4 * len(self._runs[-1])
-            trailing = 0
+            size = 4 * len(self._runs[-1].words)
+            trailing = rows = 0
             for run in reversed(self._runs):
-                if len(run) > size:
+                rows += len(run.words)
+                if len(run.words) > size or rows > MOST_ROWS:
                     break
                 trailing += 1
             if trailing < _FAN_IN:
                 return
             parts = self._runs[-trailing:]
-            merged = _room(sum(map(len, parts)))
-            np.concatenate(parts, out=merged)
-            merged.sort()
-            self._runs[-trailing:] = [merged]
+            start = parts[0].first
+            merged = np.concatenate([part.words + np.uint64(part.first - start) for part in parts])
+            # Sorted pieces one behind the other: what a merge sort is made for.
+            merged.sort(kind="stable")
+            self._runs[-trailing:] = [self._run(merged, start)]
 
 
-def _room(count: int) -> U64:
-    """Memory for a run; of a large one in a file that nobody else sees."""
-    if count < _MAPPED:
-        return np.empty(count, np.uint64)
-    with tempfile.TemporaryFile(prefix="stocklog-seen-") as file:
-        return np.memmap(file, np.uint64, "w+", shape=(count,))
-
-
-class _Filter:
-    """A Bloom filter whose bits of one id lie in one 64-bit word.
-
-    Args:
-        capacity: how many ids it is made for, at 16 to 32 bits each.
-    """
-
-    _BITS = 5
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._count = 0
-        self._size = np.uint64(1 << max(10, (capacity // 4 - 1).bit_length()))
-        self._words = np.zeros(int(self._size), np.uint64)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether more would make it dull."""
-        return self._count >= self.capacity
-
-    def add(self, words: U64) -> None:
-        """Take in ids."""
-        self._count += len(words)
-        places, masks = self._places(words), self._masks(words)
-        np.bitwise_or.at(self._words, places, masks)
-
-    def contains(self, words: U64) -> NDArray[np.bool_]:
-        """Which ids may be in it; those that are not are certainly not."""
-        masks = self._masks(words)
-        missing: NDArray[np.bool_] = (self._words[self._places(words)] & masks) == masks
-        return missing
-
-    def _places(self, words: U64) -> I64:
-        return (words & (self._size - np.uint64(1))).astype(np.int64)
-
-    def _masks(self, words: U64) -> U64:
-        """Five bits of 64, taken from the upper 30 bits."""
-        masks = np.zeros(len(words), np.uint64)
-        one, six = np.uint64(1), np.uint64(63)
-        for number in range(self._BITS):
-            masks |= one << ((words >> np.uint64(34 + 6 * number)) & six)
-        return masks
+def _first_rows(ordered: U64, sources: I64, ids: pl.Series) -> I64 | None:
+    """For each row of a batch the first with the same source and id; `None`: each is its own."""
+    hashes = ordered >> _ROW_BITS
+    same = hashes[1:] == hashes[:-1]
+    if not same.any():
+        return None
+    both = np.zeros(len(ordered), np.bool_)
+    both[1:] = same
+    both[:-1] |= same
+    rows = np.sort((ordered[both] & _ROW).astype(np.int64))
+    frame = pl.DataFrame({"row": rows, "source": sources[rows], "id": ids.gather(rows)})
+    first = np.arange(len(ordered), dtype=np.int64)
+    of_group = frame.select(pl.col("row").first().over("source", "id")).to_series()
+    first[rows] = of_group.to_numpy()
+    return first
