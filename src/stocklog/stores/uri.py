@@ -1,4 +1,4 @@
-"""Which store: `sqlite:///relative.db`, `sqlite:////absolute/file.db`, or the default."""
+"""Which store: `sqlite:///relative.db`, `sqlite:////absolute/file.db`, `postgresql://...`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from urllib.parse import unquote
 import platformdirs
 
 from stocklog.errors import UsageError
+from stocklog.stores.model import Store
 from stocklog.stores.sqlite import SqliteStore
 
 __all__ = ["default_path", "open_store", "parse_store"]
 
 _LONGEST = 200
-_FORMS = "Write sqlite:///file.db (relative to here) or sqlite:////folder/file.db (absolute)"
+_FORMS = (
+    "Write sqlite:///file.db (relative to here), sqlite:////folder/file.db (absolute) or "
+    "postgresql://user@host:5432/database"
+)
+_SERVERS = ("postgresql://", "postgres://")
 
 
 def default_path(stream: str) -> Path:
@@ -37,7 +42,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def parse_store(uri: str) -> Path:
-    """The file that a store's URI names.
+    """The file that the URI of a store in SQLite names.
 
     Args:
         uri: three slashes: relative to the working directory; four: absolute. `%20` and the
@@ -46,15 +51,13 @@ def parse_store(uri: str) -> Path:
     Raises:
         UsageError: it is no URI of a store.
     """
-    scheme, colon, rest = uri.partition("://")
-    if scheme in ("postgresql", "postgres") and colon:
-        raise UsageError("Stores in PostgreSQL are not part of this version", _FORMS)
+    scheme, _, rest = uri.partition("://")
     if scheme != "sqlite" or not rest.startswith("/") or not unquote(rest[1:]).strip("/"):
         raise UsageError(f"The store {uri!r} is not understood", _FORMS)
     return Path(unquote(rest[1:]))
 
 
-def open_store(uri: str | None, stream: str, *, writing: bool = False) -> SqliteStore:
+def open_store(uri: str | None, stream: str, *, writing: bool = False) -> Store:
     """Open a store.
 
     Args:
@@ -64,7 +67,22 @@ def open_store(uri: str | None, stream: str, *, writing: bool = False) -> Sqlite
 
     Raises:
         UsageError: the URI cannot be meant.
-        StoreError: it is missing, is no store, or another process writes it.
+        StoreError: it is missing, is no store, cannot be reached, or another process
+            writes it.
     """
+    if uri is not None and uri.startswith(_SERVERS):
+        return _open_on_server(uri, writing=writing)
     path = default_path(stream) if uri is None else parse_store(uri)
     return SqliteStore(path, writing=writing)
+
+
+def _open_on_server(uri: str, *, writing: bool) -> Store:
+    try:
+        from stocklog.stores.postgres import PostgresStore
+    except ImportError as error:
+        raise UsageError(
+            f"A store in PostgreSQL needs psycopg, which cannot be loaded: {error}",
+            "Install it with stocklog's extra: `uv sync --extra postgresql`, or "
+            "`pip install 'stocklog[postgresql]'`",
+        ) from None
+    return PostgresStore(uri, writing=writing)
