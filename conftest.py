@@ -1,4 +1,4 @@
-"""In CI a test that needs a broker, another client or the documents' commands may not be skipped.
+"""In CI a test that needs a server, another client or the documents' commands may not be skipped.
 
 Elsewhere such a skip is fine (an ordinary user cannot enter the second RabbitMQ's tree); in CI it
 would hide that a promise was not checked, so there it is a failure that names the reason.
@@ -11,7 +11,7 @@ from collections.abc import Generator
 
 import pytest
 
-NEVER_SKIPPED = ("broker", "interop", "commands")
+NEVER_SKIPPED = ("broker", "interop", "commands", "postgresql")
 
 
 def _in_ci() -> bool:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from hypothesis import settings
 
 from examples import QUICK, examples
 from nodes import VERSIONS, Nodes
+from postgres_server import PostgresServer
 from stocklog.broker import NodeInfo
+from store_driver import fresh_file
+
+STORES = ("sqlite", "postgresql")
 
 
 def pytest_configure() -> None:
@@ -38,6 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         used = set(getattr(item, "fixturenames", ()))
         if used & {"nodes", "broker", "one_broker", "cluster"}:
             item.add_marker(pytest.mark.broker)
+        drawn = getattr(getattr(item, "callspec", None), "params", {})
+        if "postgres" in used or drawn.get("stores") == "postgresql":
+            item.add_marker(pytest.mark.postgresql)
         if "cluster" in used:
             item.add_marker(pytest.mark.slow)
 
@@ -75,3 +83,27 @@ def cluster(nodes: Nodes) -> NodeInfo:
 def stream_name() -> str:
     """A stream's name that nobody has used."""
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, the same for all tests of the session."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", params=STORES)
+def stores(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[str]]:
+    """Makes stores of each kind in turn: `with stores() as uri`; none is there before."""
+    if request.param == "sqlite":
+        return fresh_file
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.fresh
+
+
+@pytest.fixture
+def store(stores: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """The URI of a store that is not there yet, of each kind in turn."""
+    with stores() as uri:
+        yield uri

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,27 @@ from stock_histories import HOUR, START, logs, moments
 from stocklog.errors import StoreError, UsageError
 from stocklog.ledger.export import write_export
 from stocklog.ledger.flagged import FLAGS_SCHEMA
-from stocklog.ledger.questions import DIFF_SCHEMA, STOCK_SCHEMA, Ledger, check_key
+from stocklog.ledger.questions import DIFF_SCHEMA, STOCK_SCHEMA, Ledger, check_key, open_ledger
 from stocklog.ledger.why import WHY_SCHEMA
-from stocklog.stores.sqlite import SqliteStore
+from stocklog.stores.uri import open_store
 from store_driver import moment, project
+
+Make = Callable[..., Ledger]
+Stores = Callable[[], AbstractContextManager[str]]
 
 
 @pytest.fixture
-def ledger_of(tmp_path: Path) -> Any:
+def ledger_of(store: str) -> Iterator[Make]:
     opened: list[Ledger] = []
 
     def make(log: list[dict[str, Any]], size: int = 3) -> Ledger:
-        project(tmp_path / "s.db", log, size)
-        opened.append(Ledger(SqliteStore(tmp_path / "s.db")))
+        project(store, log, size)
+        opened.append(open_ledger(store))
         return opened[-1]
 
     yield make
     for ledger in opened:
         ledger.close()
-
-
-Make = Callable[..., Ledger]
 
 
 def update(offset: int, **others: Any) -> dict[str, Any]:
@@ -52,11 +52,11 @@ def update(offset: int, **others: Any) -> dict[str, Any]:
 @settings(max_examples=examples(30), deadline=None)
 @given(logs().filter(bool), st.integers(1, 25), moments(), moments())
 def test_why_is_the_ledger_of_the_reference_line_by_line(
-    log: list[dict[str, Any]], size: int, first: int, last: int
+    stores: Stores, log: list[dict[str, Any]], size: int, first: int, last: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        project(Path(folder) / "s.db", log, size)
-        with Ledger(SqliteStore(Path(folder) / "s.db")) as ledger:
+    with stores() as store:
+        project(store, log, size)
+        with open_ledger(store) as ledger:
             for key, lines in stock_reference.ledger(log, at=last).items():
                 found = ledger.why(*key, start=moment(first), end=moment(last))
                 assert dict(found.schema) == WHY_SCHEMA
@@ -96,12 +96,12 @@ def test_why_of_a_key_that_was_never_there_says_so(ledger_of: Make) -> None:
 @settings(max_examples=examples(30), deadline=None)
 @given(logs().filter(bool), moments(), moments())
 def test_diff_is_the_difference_of_two_stocks_largest_first(
-    log: list[dict[str, Any]], first: int, last: int
+    stores: Stores, log: list[dict[str, Any]], first: int, last: int
 ) -> None:
     before, after = (stock_reference.stock(log, at=when) for when in (first, last))
-    with tempfile.TemporaryDirectory() as folder:
-        project(Path(folder) / "s.db", log)
-        with Ledger(SqliteStore(Path(folder) / "s.db")) as ledger:
+    with stores() as store:
+        project(store, log)
+        with open_ledger(store) as ledger:
             found = ledger.diff(moment(first), moment(last))
             assert dict(found.schema) == DIFF_SCHEMA
     wanted = {
@@ -238,9 +238,9 @@ def test_a_key_is_divided_at_its_last_at_sign() -> None:
             check_key(text)
 
 
-def test_a_store_that_was_never_filled_says_so(tmp_path: Path) -> None:
-    SqliteStore(tmp_path / "s.db", writing=True).close()
-    with Ledger(SqliteStore(tmp_path / "s.db")) as ledger:
+def test_a_store_that_was_never_filled_says_so(store: str) -> None:
+    open_store(store, "s", writing=True).close()
+    with open_ledger(store) as ledger:
         with pytest.raises(StoreError, match="is empty"):
             ledger.stock()
         assert ledger.flags().is_empty()

@@ -9,7 +9,7 @@ import pytest
 pytest_plugins = ["pytester"]
 
 CONFTEST = Path(__file__).parents[2] / "conftest.py"
-INI = "[pytest]\nmarkers =\n  broker: x\n  interop: x\n  commands: x\n"
+INI = "[pytest]\nmarkers =\n  broker: x\n  interop: x\n  commands: x\n  postgresql: x\n"
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-@pytest.mark.parametrize("marker", ["broker", "interop", "commands"])
+@pytest.mark.parametrize("marker", ["broker", "interop", "commands", "postgresql"])
 def test_a_skipped_test_of_a_marked_kind_fails_in_ci(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, marker: str
 ) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -15,9 +15,10 @@ from examples import examples
 from golden_cases import HERE, OTHER, Case, cases
 from stock_histories import START, logs, moments
 from stocklog.errors import StoreError, UsageError
-from stocklog.ledger.questions import Ledger
-from stocklog.stores.sqlite import SqliteStore
+from stocklog.ledger.questions import open_ledger
 from store_driver import moment, project
+
+Stores = Callable[[], AbstractContextManager[str]]
 
 
 def rows_of(frame: Any) -> dict[tuple[str, str], tuple[int, int]]:
@@ -31,14 +32,13 @@ def rows_of(frame: Any) -> dict[tuple[str, str], tuple[int, int]]:
 @settings(max_examples=examples(30), deadline=None)
 @given(logs().filter(bool), st.integers(1, 25), moments(), st.data())
 def test_every_answer_is_that_of_the_reference(
-    log: list[dict[str, Any]], size: int, at: int, data: st.DataObject
+    stores: Stores, log: list[dict[str, Any]], size: int, at: int, data: st.DataObject
 ) -> None:
     # What lay before the first message may have been cut: asking for it is refused.
     known = data.draw(st.integers(log[0]["offset"], log[-1]["offset"]))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "s.db"
-        project(path, log, size)
-        with Ledger(SqliteStore(path)) as ledger:
+    with stores() as store:
+        project(store, log, size)
+        with open_ledger(store) as ledger:
             for when, then in ((None, None), (at, None), (None, known), (at, known)):
                 asked = {
                     "at": None if when is None else moment(when),
@@ -55,9 +55,9 @@ def test_every_answer_is_that_of_the_reference(
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
-def test_a_golden_case_is_right_in_a_store_now_and_then(case: Case, tmp_path: Path) -> None:
-    project(tmp_path / "s.db", case.log, 2)
-    with Ledger(SqliteStore(tmp_path / "s.db")) as ledger:
+def test_a_golden_case_is_right_in_a_store_now_and_then(case: Case, store: str) -> None:
+    project(store, case.log, 2)
+    with open_ledger(store) as ledger:
         asked = [(None, case.stock), *((moment(when), then) for when, then in case.then.items())]
         for at, wanted in asked:
             found = rows_of(ledger.stock(at=at))
@@ -73,11 +73,11 @@ def update(offset: int, **others: Any) -> dict[str, Any]:
 
 
 def test_a_time_of_the_brokers_clock_is_the_last_offset_it_had_written_by_then(
-    tmp_path: Path,
+    store: str,
 ) -> None:
     log = [update(n, recorded_at=1_790_000_000_000 + n // 2 * 1000) for n in range(8)]
-    project(tmp_path / "s.db", log, 3)
-    with Ledger(SqliteStore(tmp_path / "s.db")) as ledger:
+    project(store, log, 3)
+    with open_ledger(store) as ledger:
         for milliseconds, wanted in ((0, 2), (999, 2), (1000, 4), (2500, 6), (9999, 8)):
             when = moment((1_790_000_000_000 + milliseconds) * 1000)
             assert ledger.stock(as_known_at=when)["on_hand"].to_list() == [wanted]
@@ -86,11 +86,11 @@ def test_a_time_of_the_brokers_clock_is_the_last_offset_it_had_written_by_then(
 
 
 def test_what_retention_cut_before_the_store_began_is_refused_with_the_reason(
-    tmp_path: Path,
+    store: str,
 ) -> None:
     log = [update(n, recorded_at=1_790_000_000_000 + n) for n in range(5000, 5003)]
-    project(tmp_path / "s.db", log)
-    with Ledger(SqliteStore(tmp_path / "s.db")) as ledger:
+    project(store, log)
+    with open_ledger(store) as ledger:
         with pytest.raises(StoreError, match="begins with offset 5000"):
             ledger.stock(as_known_at=4999)
         with pytest.raises(StoreError, match="cut by retention"):
@@ -100,10 +100,10 @@ def test_what_retention_cut_before_the_store_began_is_refused_with_the_reason(
         assert ledger.stock(at=moment(1_790_000_005_000_000))["on_hand"].to_list() == [3]
 
 
-def test_what_the_store_does_not_know_yet_is_refused_and_not_guessed(tmp_path: Path) -> None:
-    project(tmp_path / "s.db", [update(0)])
+def test_what_the_store_does_not_know_yet_is_refused_and_not_guessed(store: str) -> None:
+    project(store, [update(0)])
     with (
-        Ledger(SqliteStore(tmp_path / "s.db")) as ledger,
+        open_ledger(store) as ledger,
         pytest.raises(StoreError, match="stands at offset 0"),
     ):
         ledger.stock(as_known_at=1)
@@ -112,17 +112,15 @@ def test_what_the_store_does_not_know_yet_is_refused_and_not_guessed(tmp_path: P
 @pytest.mark.parametrize("asked", [{"at": "yesterday"}, {"at": "12"}, {"at": "2026-01-01T00:00"},
                                    {"as_known_at": "next"}, {"as_known_at": "1..2"},
                                    {"as_known_at": "last"}])  # fmt: skip
-def test_a_moment_that_cannot_be_meant_is_wrong_usage(
-    asked: dict[str, Any], tmp_path: Path
-) -> None:
-    project(tmp_path / "s.db", [update(0)])
-    with Ledger(SqliteStore(tmp_path / "s.db")) as ledger, pytest.raises(UsageError):
+def test_a_moment_that_cannot_be_meant_is_wrong_usage(asked: dict[str, Any], store: str) -> None:
+    project(store, [update(0)])
+    with open_ledger(store) as ledger, pytest.raises(UsageError):
         ledger.stock(**asked)
 
 
-def test_a_key_that_is_not_there_has_no_row(tmp_path: Path) -> None:
-    project(tmp_path / "s.db", [update(0)])
-    with Ledger(SqliteStore(tmp_path / "s.db")) as ledger:
+def test_a_key_that_is_not_there_has_no_row(store: str) -> None:
+    project(store, [update(0)])
+    with open_ledger(store) as ledger:
         for sku, place in (("A", "there"), ("B", "here")):
             assert ledger.stock(sku=sku, location=place).is_empty()
             assert ledger.stock(sku=sku, location=place, at=moment(START)).is_empty()

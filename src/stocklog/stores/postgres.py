@@ -54,7 +54,7 @@ class PostgresStore(PostgresReader):
     Args:
         uri: see `parse_target`.
         writing: open it to write; schema and tables are made if they are missing.
-        wait: seconds to wait for another writer to end.
+        wait: seconds to wait for another writer to end; `None`: `WAIT`.
 
     Raises:
         UsageError: the URI cannot be meant.
@@ -62,13 +62,13 @@ class PostgresStore(PostgresReader):
             used.
     """
 
-    def __init__(self, uri: str, *, writing: bool = False, wait: float = WAIT) -> None:
+    def __init__(self, uri: str, *, writing: bool = False, wait: float | None = None) -> None:
         target = parse_target(uri)
         super().__init__(connect(target, writing=writing), target)
         try:
             with explained(target):
                 if writing:
-                    _lock(self._db, target, wait)
+                    _lock(self._db, target, WAIT if wait is None else wait)
                 _prepare(self._db, target, writing=writing)
                 query = "SELECT to_regclass('balances_place') IS NOT NULL"
                 self._is_indexed = bool(self._value(query))
