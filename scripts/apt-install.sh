@@ -6,15 +6,20 @@
 # nothing public is wanted. While apt-get works, /usr/sbin/policy-rc.d says 101 ("forbidden"); then
 # whatever was there before is put back, also after Ctrl-C, and at the next call if this one was
 # killed outright.
+#
+# Debian's postgresql makes a database cluster when it is installed, and starts it at each boot. While
+# apt-get works, a file in createcluster.d says that none is made.
 set -euo pipefail
 
 policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}  # another place for the tests only
 saved=$policy.before-stocklog
+clusters=${CREATECLUSTER_D:-/etc/postgresql-common/createcluster.d}/stocklog.conf
 mark='# temporary, written by stocklog (scripts/apt-install.sh)'
 
 restore_policy() {
   if [ -f "$policy" ] && [ ! -L "$policy" ] && grep -qxF "$mark" "$policy"; then rm -f "$policy"; fi
   if [ -e "$saved" ] || [ -L "$saved" ]; then mv -f "$saved" "$policy"; fi
+  rm -f "$clusters"
 }
 
 forbid_services() {
@@ -22,6 +27,9 @@ forbid_services() {
   if [ -e "$policy" ] || [ -L "$policy" ]; then mv "$policy" "$saved"; fi
   printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
   chmod 755 "$policy"
+  case " $* " in
+    *" postgresql"*) mkdir -p "${clusters%/*}" && printf '%s\ncreate_main_cluster = false\n' "$mark" >"$clusters" ;;
+  esac
 }
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
@@ -70,7 +78,7 @@ main() {
   trap finish EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  forbid_services
+  forbid_services "$@"
 
   log=$(mktemp)
   quietly dpkg --configure -a  # a call that was cut off leaves packages half installed

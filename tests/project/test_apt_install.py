@@ -22,6 +22,7 @@ STAND_INS = {
 echo "apt-get $*" >>"$SEEN"
 case $1 in install)
   "$POLICY_RC_D" && echo allowed >>"$SEEN" || echo "policy $?" >>"$SEEN"
+  cat "$CREATECLUSTER_D"/* >>"$SEEN" 2>/dev/null
   [ -z "${SLOW:-}" ] || sleep "$SLOW"
   [ -z "${BROKEN:-}" ] || { echo "E: no such package"; exit 100; }
   : >"$INSTALLED"
@@ -39,6 +40,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.policy = folder / "policy-rc.d"
+        self.clusters = folder / "createcluster.d"
         self.seen = folder / "seen"
         self.installed = folder / "installed"
         self.bin = folder / "bin"
@@ -48,24 +50,25 @@ class Machine:
             (self.bin / name).chmod(0o755)
         self.seen.touch()
 
-    def start(self, **settings: str) -> subprocess.Popen[str]:
+    def start(self, package: str = "rabbitmq-server", **settings: str) -> subprocess.Popen[str]:
         environment = {
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "POLICY_RC_D": str(self.policy),
+            "CREATECLUSTER_D": str(self.clusters),
             "SEEN": str(self.seen),
             "INSTALLED": str(self.installed),
             **settings,
         }
         return subprocess.Popen(
-            ["bash", ROOT / "scripts/apt-install.sh", "rabbitmq-server"],
+            ["bash", ROOT / "scripts/apt-install.sh", package],
             env=environment,
             text=True,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
 
-    def run(self, **settings: str) -> tuple[int, str]:
-        process = self.start(**settings)
+    def run(self, package: str = "rabbitmq-server", **settings: str) -> tuple[int, str]:
+        process = self.start(package, **settings)
         errors = process.communicate(timeout=30)[1]
         return process.returncode, errors
 
@@ -142,3 +145,28 @@ def test_a_rabbitmq_that_was_there_before_keeps_its_service(machine: Machine) ->
     machine.installed.touch()
     machine.run()
     assert "disable" not in machine.seen.read_text()
+
+
+def test_postgresql_makes_no_cluster_of_its_own_and_is_not_told_so_for_ever(
+    machine: Machine,
+) -> None:
+    machine.clusters.mkdir()
+    (machine.clusters / "mine.conf").write_text("port = 5555\n")
+    assert machine.run("postgresql")[0] == 0
+    assert "create_main_cluster = false" in machine.seen.read_text()
+    assert [path.name for path in machine.clusters.iterdir()] == ["mine.conf"]
+
+
+def test_a_word_to_postgresql_that_a_killed_call_left_is_taken_back_by_the_next(
+    machine: Machine,
+) -> None:
+    process = machine.start("postgresql", SLOW="20")
+    deadline = time.monotonic() + 20
+    while "cluster" not in machine.seen.read_text():
+        assert time.monotonic() < deadline, "apt-get was never called"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert list(machine.clusters.iterdir())
+    assert machine.run()[0] == 0
+    assert not list(machine.clusters.iterdir())
