@@ -14,6 +14,7 @@ import ssl
 import struct
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -100,10 +101,22 @@ class TlsTransport(PlainTransport):
     OpenSSL's state may not be used by two threads at once, and a lock held while
     waiting for bytes would keep the writer out. So bytes pass through memory
     (`ssl.MemoryBIO`): the lock is held for the arithmetic only.
+
+    A peer may send a record byte by byte, and each byte is news to the socket. So the
+    receive timeout is counted here too, until there is something readable.
+
+    Args:
+        sock: connected and blocking.
+        context: verifies the peer.
+        host: the name that the certificate must be made for.
+        timeout: seconds for the handshake, and for each receive until it is set otherwise.
     """
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, host: str, timeout: float
+    ) -> None:
         super().__init__(sock)
+        self._timeout = timeout
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._lock = threading.Lock()
@@ -111,13 +124,14 @@ class TlsTransport(PlainTransport):
 
     def handshake(self) -> None:
         """Agree on keys; raises `ssl.SSLError` and `OSError`."""
+        deadline = time.monotonic() + self._timeout
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._flush()
                 count = self._more()
-                if count is None:
+                if count is None or time.monotonic() > deadline:
                     raise TimeoutError from None
                 if not count:
                     raise ssl.SSLEOFError("the peer closed during the TLS handshake") from None
@@ -144,16 +158,22 @@ class TlsTransport(PlainTransport):
 
     def receive_into(self, view: memoryview, *, wait_all: bool) -> int | None:
         """As the plain one; `wait_all` is a hint that TLS cannot use."""
+        deadline = time.monotonic() + self._timeout
         while True:
             try:
                 with self._lock:
                     count: Any = self._tls.read(len(view), view)  # typeshed forgets the buffer
                 return int(count)
             except ssl.SSLWantReadError:
-                if self._more() is None:
-                    return None
+                if self._more() is None or time.monotonic() > deadline:
+                    return None  # a record that has begun goes on with the next call
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return 0
+
+    def set_receive_timeout(self, seconds: float) -> None:
+        """Let a receive without anything readable end after so many seconds."""
+        super().set_receive_timeout(seconds)
+        self._timeout = seconds
 
     def send(self, pieces: Sequence[Piece]) -> None:
         """As the plain one; the caller holds the connection's send lock."""
@@ -204,7 +224,7 @@ def open_transport(
         _tune(sock, timeout)
         if context is None:
             return PlainTransport(sock)
-        transport = TlsTransport(sock, context, host)
+        transport = TlsTransport(sock, context, host, timeout)
         transport.handshake()
     except ssl.SSLCertVerificationError as error:
         sock.close()
