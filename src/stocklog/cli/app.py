@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from stocklog._version import __version__
+from stocklog.cli import logs
 from stocklog.cli.failures import run
 from stocklog.cli.lazy import LazyGroup
 
@@ -66,6 +67,16 @@ colours off.
 )
 @click.version_option(__version__, prog_name="stocklog", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--log-format",
+    type=click.Choice(logs.FORMATS),
+    default="text",
+    show_default=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, param, value: None if ctx.resilient_parsing else logs.choose(value),
+    help="What stderr gets: text, or one JSON object a line (time, level, event, message, ...).",
+)
 def cli(*, debug: bool) -> None:
     """Inventory updates by the million over RabbitMQ Streams: in, kept, and replayed."""
     if debug:

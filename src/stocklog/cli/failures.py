@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from stocklog._version import __version__
+from stocklog.cli import logs
 from stocklog.cli.report import complain
 from stocklog.errors import StocklogError, UsageError
 
@@ -53,12 +54,19 @@ def run(command: click.Command, args: Sequence[str] | None) -> int:
     """
     words = sys.argv[1:] if args is None else list(args)
     try:
+        return _run(command, words)
+    finally:
+        logs.choose("text")
+
+
+def _run(command: click.Command, words: list[str]) -> int:
+    try:
         status = _invoke(command, words)
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not logs.speaks_json():
             sys.stderr.write("\n")  # the terminal has written ^C there
-        complain("interrupted", kind=None)
+        complain("interrupted", kind=None, event="interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         silence_stdout()
@@ -102,7 +110,7 @@ def _explain(error: Exception) -> int:
         complain(_sentence(error.format_message()))
         return error.exit_code
     if isinstance(error, StocklogError):
-        complain(error.what, error.remedy)
+        complain(error.what, error.remedy, facts={"error": type(error).__name__})
         return USAGE if isinstance(error, UsageError) else FAILED
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from stocklog.cli import logs
 from stocklog.cli.report import complain, figure
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Progress:
         self._next_line = self._begun + _LINE_EVERY
 
     def __enter__(self) -> Progress:
-        if not self._silent and sys.stderr.isatty():
+        if not self._silent and sys.stderr.isatty() and not logs.speaks_json():
             self._bar = _make_bar()
             self._task = self._bar.add_task(self._verb, total=None, rate="", note="")
             self._bar.start()
@@ -73,7 +75,8 @@ class Progress:
             )
         elif now >= self._next_line:
             self._next_line = now + _LINE_EVERY
-            complain(self._line(tick, now), kind=None)
+            facts = {"job": self._verb, **asdict(tick)}
+            complain(self._line(tick, now), kind=None, event="progress", facts=facts)
 
     def _rate(self, tick: Tick, now: float) -> str:
         return figure(tick.updates / max(now - self._begun, 1e-6))

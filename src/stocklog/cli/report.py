@@ -1,12 +1,16 @@
-"""What a command says on stderr: notes, warnings, errors, and its summary."""
+"""What a command says on stderr: notes, warnings, errors, and its summary.
+
+As text for people, or with `--log-format json` as one JSON object a line (see `cli.logs`).
+"""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from stocklog.cli import logs
 
 __all__ = ["Report", "complain", "figure"]
 
@@ -23,10 +27,16 @@ class Report:
         self.quiet = quiet
         self._summary = summary
 
-    def note(self, text: str) -> None:
-        """Say something that helps to follow what happens."""
+    def note(self, text: str, event: str = "note", facts: Mapping[str, Any] | None = None) -> None:
+        """Say something that helps to follow what happens.
+
+        Args:
+            text: for people.
+            event: which kind of line it is, for programs.
+            facts: the same for programs.
+        """
         if not self.quiet:
-            complain(text, kind=None)
+            complain(text, kind=None, event=event, facts=facts)
 
     def warn(self, text: str, details: str = "") -> None:
         """Say something that the user should not miss, `--quiet` or not."""
@@ -39,13 +49,20 @@ class Report:
             line: the summary for people.
             facts: the summary for programs: `updates`, `seconds`, `rate`, and more.
         """
-        self.note(line)
+        self.note(line, "summary", facts)
         if self._summary is not None:
             text = json.dumps(dict(facts), ensure_ascii=False, indent=2, default=str)
             self._summary.write_text(text + "\n", encoding="utf-8")
 
 
-def complain(text: str, remedy: str = "", *, kind: str | None = "error") -> None:
+def complain(
+    text: str,
+    remedy: str = "",
+    *,
+    kind: str | None = "error",
+    event: str = "",
+    facts: Mapping[str, Any] | None = None,
+) -> None:
     """Write one message of stocklog to stderr.
 
     A stderr that is closed or full is no reason to fail: the message is dropped.
@@ -54,15 +71,17 @@ def complain(text: str, remedy: str = "", *, kind: str | None = "error") -> None
         text: what happened.
         remedy: what to do about it, on a line of its own.
         kind: `error`, `warning`, or `None` for a plain note.
+        event: which kind of line it is, for programs; `kind` or `note` if left out.
+        facts: more for programs; people read them in the text.
     """
+    if logs.speaks_json():
+        more = {**(facts or {}), **({"remedy": remedy} if remedy else {})}
+        logs.write(kind or "info", event or kind or "note", text, more)
+        return
     lines = [f"stocklog: {kind}: {text}" if kind else f"stocklog: {text}"]
     if remedy:
         lines += [f"  {line}" for line in remedy.splitlines()]
-    try:
-        sys.stderr.write("\n".join(lines) + "\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        pass
+    logs.to_stderr("\n".join(lines))
 
 
 def figure(number: float) -> str:

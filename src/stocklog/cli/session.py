@@ -33,7 +33,7 @@ def connected(broker: BrokerChoice, report: Report, *, start: bool = False) -> I
         broker.uri, origin=broker.origin, start=start, tls_ca=broker.tls_ca, say=report.note
     )
     try:
-        report.note(f"broker {connection.where}")
+        report.note(f"broker {connection.where}", "broker", connection.facts())
         yield connection
     finally:
         connection.client.close()

@@ -64,6 +64,11 @@ class Connection:
         version = self.client.server_version
         return f"{self.client.uri} (RabbitMQ {version}, {self.origin})"
 
+    def facts(self) -> dict[str, str]:
+        """The same for programs: `uri` (masked), `version`, `origin`."""
+        version = self.client.server_version
+        return {"uri": str(self.client.uri), "version": version, "origin": self.origin}
+
 
 def open_connection(
     uri: str | None = None,

@@ -88,10 +88,10 @@ class Nodes:
                     "The broker advertises %s:%d, which cannot be reached (%s); using the "
                     "URI's host instead. Set stream.advertised_host on the broker to a name "
                     "that its clients know.",
-                    host,
-                    port,
-                    error.what,
-                )
+                    host, port, error.what,
+                    extra={"event": "advertised_unreachable", "host": f"{host}:{port}",
+                           "cause": error.what},
+                )  # fmt: skip
             else:
                 self._reached.add((host, port))
                 return connection

@@ -40,14 +40,13 @@ from stocklog.stream.inflight import InFlight, SentFrame
 from stocklog.stream.link import PublisherLink
 from stocklog.stream.options import PublisherOptions
 from stocklog.stream.packing import Packer
-from stocklog.stream.recovery import Attempts
+from stocklog.stream.recovery import Attempts, Resent
 
 __all__ = ["Publisher"]
 
 log = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT = 5.0
-_SAY_EVERY = 20  # attempts between two warnings of one loss
 
 
 class Publisher:
@@ -281,9 +280,10 @@ class Publisher:
             self._fail(StreamError(f"Publishing to {self.stream!r} again failed: {error!r}"))
 
     def _try_again(self, cause: StreamError) -> None:
-        begun = time.monotonic()
         # A connection that is lost again before any confirm goes on with the longer waits.
         attempts = self._attempts = self._attempts or Attempts()
+        doing = f"publishing to {self.stream}"
+        facts = {"stream": self.stream, "publisher": self.options.name}
         self._link.connection.close()
         while not self._closing.wait(attempts.wait()):
             try:
@@ -292,53 +292,44 @@ class Publisher:
                 if not attempts.is_worth_another(error):
                     self._fail(error)
                     return
-                if attempts.made % _SAY_EVERY == 1:
-                    log.warning(
-                        "publishing to %s: %s; trying again (attempt %d)",
-                        self.stream, error.what, attempts.made,
-                        extra={"stream": self.stream, "attempt": attempts.made},
-                    )  # fmt: skip
+                attempts.tell_failed(log, doing, error, **facts)
                 continue
-            seconds = time.monotonic() - begun
-            log.warning(
-                "publishing to %s: %s; connected again to %s after %.2f s, sent %d messages again",
-                self.stream, cause.what, self._link.connection.where, seconds, resent,
-                extra={"stream": self.stream, "resent": resent, "seconds": seconds},
-            )  # fmt: skip
+            outcome = f"sent {resent.messages} messages again"
+            where = self._link.connection.where
+            attempts.tell_mended(log, doing, cause, where, outcome, **facts, **resent.facts())
             return
 
-    def _resume(self, link: PublisherLink) -> int:
-        """Send again what is not confirmed, and open the way for new messages.
-
-        Returns:
-            How many messages were sent again.
-        """
+    def _resume(self, link: PublisherLink) -> Resent:
+        """Send again what is not confirmed, and open the way for new messages."""
         try:
             return self._send_again(link)
         except BaseException:
             link.connection.close()
             raise
 
-    def _send_again(self, link: PublisherLink) -> int:
+    def _send_again(self, link: PublisherLink) -> Resent:
+        resent = Resent()
         with self._changed:
             if self._closed:
                 link.connection.close()
-                return 0
+                return resent
             self._check_alone(link.sequence)
             self._link = link
             waiting = self._in_flight.frames()
-        messages = 0
         for frame in waiting:
             if self._closing.is_set():
                 break
-            messages += frame.messages_left()
-            link.connection.send(frame.pieces_left())
+            resent.entries += frame.left
+            resent.messages += frame.messages_left()
+            pieces = frame.pieces_left()
+            link.connection.send(pieces)
+            resent.bytes += sum(map(len, pieces))
         with self._changed:
             if link.lost is not None or not link.connection.is_open:
                 raise link.lost or ConnectionLostError(f"{link.connection.where} was lost again")
             self._up = True
             self._changed.notify_all()
-        return messages
+        return resent
 
     def _check_alone(self, sequence: int) -> None:
         """The number under a name rises by what we send, and by nothing else."""

@@ -38,7 +38,6 @@ _QUIET_S = 1.0
 MAX_BYTES = 16 << 20
 # The broker's own records take offsets too, never so many in a row; a jump this long is a cut.
 _LONG_JUMP = 10_000
-_SAY_EVERY = 20  # attempts between two warnings of one loss
 
 
 class Subscriber:
@@ -238,24 +237,18 @@ class Subscriber:
         if self._closing.wait(wait):
             return
         assert self._feed is not None
+        doing = f"reading {self.stream}"
         self._feed.connection.close()
         try:
             self._feed = self._reattach()
         except StreamError as error:
             if not self._attempts.is_worth_another(error):
                 raise
-            if self._attempts.made % _SAY_EVERY == 1:
-                log.warning(
-                    "reading %s: %s; trying again (attempt %d)",
-                    self.stream, error.what, self._attempts.made,
-                    extra={"stream": self.stream, "attempt": self._attempts.made},
-                )  # fmt: skip
+            self._attempts.tell_failed(log, doing, error, stream=self.stream)
             return
-        where = self._feed.connection.where
-        log.warning(
-            "reading %s: %s; connected again to %s, going on at offset %s",
-            self.stream, cause.what, where, self._owed,
-            extra={"stream": self.stream, "offset": self._owed},
+        self._attempts.tell_mended(
+            log, doing, cause, self._feed.connection.where, f"going on at offset {self._owed}",
+            stream=self.stream, offset=self._owed,
         )  # fmt: skip
 
     def _reattach(self) -> Feed:

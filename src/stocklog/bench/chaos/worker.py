@@ -110,8 +110,8 @@ class _Reconnects(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         facts = record.__dict__
-        if "resent" in facts:
-            self._kept.note(history.AGAIN, facts["resent"], f"{facts['seconds']:.4f}")
+        if "resent_messages" in facts:
+            self._kept.note(history.AGAIN, facts["resent_messages"], f"{facts['seconds']:.4f}")
         elif "offset" in facts:
             self._kept.note(history.LOST, record.getMessage())
 
