@@ -60,9 +60,10 @@ def flags_of(
     if "negative" in wanted:
         parts.append(_negative(store, names))
     if "unknown_sku" in wanted and skus is not None:
-        parts.append(_unknown("sku", names.skus, skus))
+        parts.append(_unknown("sku", _used(names.skus, names.key_skus), skus))
     if "unknown_location" in wanted and locations is not None:
-        parts.append(_unknown("location_id", names.locations, locations))
+        places = _used(names.locations, names.key_locations)
+        parts.append(_unknown("location_id", places, locations))
     return pl.concat(parts)
 
 
@@ -141,6 +142,11 @@ def _negative(store: Store, names: Names) -> pl.DataFrame:
     keys = np.flatnonzero(on_hand < 0)
     keys = keys[np.argsort(on_hand[keys], kind="stable")]
     return _frame("negative", len(keys), detail=on_hand[keys], **_of_keys(names, keys))
+
+
+def _used(names: pl.Series, codes: I64) -> pl.Series:
+    """The names that a key has; a name that only duplicates had is in the store too."""
+    return names.gather(np.unique(codes))
 
 
 def _unknown(column: str, names: pl.Series, known: Collection[str]) -> pl.DataFrame:

@@ -13,16 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import polars as pl
 
 from stocklog.errors import StoreError, StreamNotFoundError
 from stocklog.ledger.batch import decode
 from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
+from stocklog.stores.coding import COLUMNS, Batch, Coded, Mark
 from stocklog.stores.model import Gap, Position, Store
-from stocklog.stores.projection import COLUMNS, Batch, Mark, Projection
+from stocklog.stores.projection import Projection
 from stocklog.stores.run_files import folder_of
 from stocklog.stores.segments import Clock
 from stocklog.stream import StreamClient, Subscriber
@@ -35,8 +35,12 @@ __all__ = ["COMMIT_ROWS", "ProjectSummary", "project"]
 COMMIT_ROWS = 1_000_000
 """Updates in a commit when there are many to catch up with."""
 
-_COMMIT_SECONDS = 2.0
-"""Seconds that an update waits at most for others to be committed with."""
+_CODED_ROWS = 1 << 18
+"""Updates that are made numbers of together."""
+
+_PATIENCE = 1.0
+"""Seconds that an update waits at most for others, before it is coded and once more before
+it is committed."""
 
 _POLL = 0.2
 _NEW_STORE = (
@@ -133,8 +137,12 @@ def project(
             offset += f"..{last}"
         with client.subscriber(stream, offset, until_end=until_end) as subscriber:
             pieces = _Pieces(subscriber, position, start, accept_gap=accept_gap, stop=stop)
-            for batch in _batches(ahead(pieces.read(commit_rows), stop=stop), commit_rows):
-                projection.take(batch)
+            read = ahead(pieces.read(commit_rows), stop=stop)
+            coded = _coded(_gathered(read, min(_CODED_ROWS, commit_rows), Batch.joined), projection)
+            for batch in ahead(_gathered(coded, commit_rows, Coded.joined), depth=1):
+                if batch is None:
+                    continue
+                projection.take_coded(batch)
                 _count(summary, position, projection.position)
                 summary.seconds = time.perf_counter() - begun
                 on_tick(_tick(projection.position, position, end, until_end=until_end))
@@ -335,35 +343,38 @@ def _decoded(block: MessageBlock, gap: Gap | None) -> Batch:
     )
 
 
-def _batches(pieces: Iterator[Batch | None], rows: int) -> Iterator[Batch]:
-    """Join batches until there are enough rows, nothing more to read, or time is over."""
-    parts: list[Batch] = []
+def _coded(batches: Iterator[Batch | None], projection: Projection) -> Iterator[Coded | None]:
+    for batch in batches:
+        yield None if batch is None else projection.coder.code(batch)
+
+
+Part = TypeVar("Part", Batch, Coded)
+
+
+def _gathered(
+    parts: Iterator[Part | None], rows: int, join: Callable[[list[Part]], Part]
+) -> Iterator[Part | None]:
+    """Join parts until there are enough rows, nothing more to read, or time is over.
+
+    A gap begins a part of its own, and `None`, which says that there is nothing to read just
+    now, is passed on.
+    """
+    waiting: list[Part] = []
     count, since = 0, 0.0
-    for piece in pieces:
-        if piece is not None:
-            if piece.gap is not None and parts:
-                yield _joined(parts)
-                parts, count = [], 0
-            if not parts:
+    for part in parts:
+        if part is not None:
+            if part.gap is not None and waiting:
+                yield join(waiting)
+                waiting, count = [], 0
+            if not waiting:
                 since = time.monotonic()
-            parts.append(piece)
-            count += len(piece.offsets) + piece.invalid
-        is_over = time.monotonic() - since >= _COMMIT_SECONDS
-        if parts and (piece is None or count >= rows or is_over):
-            yield _joined(parts)
-            parts, count = [], 0
-    if parts:
-        yield _joined(parts)
-
-
-def _joined(parts: list[Batch]) -> Batch:
-    if len(parts) == 1:
-        return parts[0]
-    return Batch(
-        pl.concat([part.updates for part in parts]),
-        np.concatenate([part.offsets for part in parts]),
-        Clock.joined([part.clock for part in parts]),
-        sum(part.invalid for part in parts),
-        parts[-1].mark,
-        parts[0].gap,
-    )
+            waiting.append(part)
+            count += part.messages
+        is_over = time.monotonic() - since >= _PATIENCE
+        if waiting and (part is None or count >= rows or is_over):
+            yield join(waiting)
+            waiting, count = [], 0
+        if part is None:
+            yield None
+    if waiting:
+        yield join(waiting)

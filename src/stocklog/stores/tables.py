@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     I64: TypeAlias = NDArray[np.int64]
     U64: TypeAlias = NDArray[np.uint64]
 
-__all__ = ["TextTable", "WordTable", "mix"]
+__all__ = ["TextTable", "WordTable", "mix", "own_texts"]
 
 _FIRST_BITS = 12
 # 2**64 / golden ratio, and the finaliser of MurmurHash3: they spread neighbours apart.
@@ -187,7 +187,16 @@ class TextTable:
         return None if place is None else int(place)
 
 
+def own_texts(texts: pl.Series) -> pl.Series:
+    """The same texts in memory of their own, so that what they were cut out of can go.
+
+    Args:
+        texts: strings, no nulls.
+    """
+    own = pl.Series("text", texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return own.cast(pl.String)
+
+
 def _appended(texts: pl.Series, new: pl.Series) -> pl.Series:
-    """The texts with the new ones behind them, in memory of their own."""
-    own = pl.Series("text", new.to_arrow(compat_level=pl.CompatLevel.oldest()))
-    return pl.concat([texts, own.cast(pl.String)], rechunk=True)
+    """The texts with the new ones behind them."""
+    return pl.concat([texts, own_texts(new)], rechunk=True)
