@@ -120,13 +120,15 @@ def _escape(char: str) -> str:
     return f"\\{char}" if char in '"\\' else char.encode("unicode_escape", "surrogatepass").decode()
 
 
-def problems(values: Mapping[str, Any]) -> list[str]:
+def problems(values: Mapping[str, Any], *, naming_values: bool = True) -> list[str]:
     """Every rule that one update breaks.
 
     Args:
         values: the update's fields by name. A field that is missing or None is absent.
             `occurred_at` is given in microseconds since 1970, or as a `ValueError` that
             says why it could not be read.
+        naming_values: False where the update itself stands beside the text, and texts are
+            summed: one rule broken by a thousand values is then one text.
 
     Returns:
         One text a broken rule, each naming the field, the value and the rule, in the
@@ -140,34 +142,38 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         if value is not None:
             rule = _RULES[name](value)
             if rule:
-                found.append(f"{name} is {shown(value)}: {rule}" if rule[0] != "!" else rule[1:])
-    found.extend(_relations(values))
+                said = f"{name} is {shown(value)}" if naming_values else name
+                found.append(f"{said}: {rule}" if rule[0] != "!" else rule[1:])
+    found.extend(_relations(values, naming_values=naming_values))
     return found
 
 
-def _relations(values: Mapping[str, Any]) -> Iterator[str]:
+def _relations(values: Mapping[str, Any], *, naming_values: bool) -> Iterator[str]:
     """Rules between fields; only looked at where the single fields make sense."""
+
+    def said(name: str) -> str:
+        return f"{name} is {shown(values[name])}" if naming_values else name
+
     kind, quantity = values.get("type"), values.get("quantity")
     if type(quantity) is int:
         rule = _SIGNS.get(kind) if isinstance(kind, str) else None
         if rule and not rule[0](quantity):
-            yield f"quantity is {quantity}: {rule[1]}"
+            amount = quantity if naming_values or not quantity else "negative"
+            yield f"quantity is {amount}: {rule[1]}"
     target = values.get("to_location_id")
     if kind == "transfer":
         if target is None:
             yield "to_location_id is missing: a transfer needs the location it goes to"
         elif target == values.get("location_id"):
+            value = f"{shown(target)}, " if naming_values else ""
             yield (
-                f"to_location_id is {shown(target)}, the same as location_id: "
+                f"to_location_id is {value}the same as location_id: "
                 "a transfer goes from one location to another"
             )
     elif target is not None and kind in TYPES:
-        yield f"to_location_id is {shown(target)}: only a transfer may name one, this is a {kind}"
+        yield f"{said('to_location_id')}: only a transfer may name one, this is a {kind}"
     if values.get("expected_quantity") is not None and kind in TYPES and kind != "count":
-        yield (
-            f"expected_quantity is {shown(values['expected_quantity'])}: "
-            f"only a count may name one, this is a {kind}"
-        )
+        yield f"{said('expected_quantity')}: only a count may name one, this is a {kind}"
 
 
 def _not_zero(quantity: int) -> bool:

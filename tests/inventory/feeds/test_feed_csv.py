@@ -134,6 +134,17 @@ def test_a_quote_open_for_more_than_the_bound_is_taken_for_a_lone_one():
     assert whole.reasons[2] == "a quote is opened and not closed"
 
 
+def test_values_that_break_one_rule_have_one_reason_so_that_they_can_be_summed():
+    bad = [csv_line(n, type=f"sold-{n}", sku="x" * (64 + n)) for n in range(1, 6)]
+    bad += [csv_line(n, type="count", quantity=-n) for n in range(6, 11)]
+    whole = read(csv_text(*bad))
+    assert sorted(set(whole.reasons.values())) == [
+        "quantity is negative: a count is what was found, 0 or more",
+        "type: it must be one of adjustment, count, transfer, reservation; "
+        "sku: it must be text of 1 to 64 characters",
+    ]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
@@ -147,7 +158,7 @@ def test_a_quote_open_for_more_than_the_bound_is_taken_for_a_lone_one():
         ("quantity", "", "quantity is missing"),
         ("quantity", "0", "quantity is 0"),
         ("sku", "", "sku is missing"),
-        ("type", "sell", "type is"),
+        ("type", "sell", "type: it must be one of adjustment, count"),
         ("occurred_at", "24/11/2026", "occurred_at is not a time such as"),
         ("occurred_at", "2026-02-30T10:00:00Z", "occurred_at is not a moment that exists"),
         ("occurred_at", "2026-11-24", "occurred_at is a date without a time of day"),

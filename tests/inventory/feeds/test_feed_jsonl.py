@@ -24,14 +24,14 @@ def test_good_lines_come_out_in_order_and_blank_ones_are_no_rows():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('"quantity": 3.0', "quantity is 3.0: it must be an exact integer"),
-        ('"quantity": "3"', 'quantity is "3": it must be an exact integer'),
-        ('"quantity": 1e2', "quantity is "),
-        ('"quantity": true', "quantity is "),
-        ('"quantity": 99999999999999999999', "quantity is 99999999999999999999: it must fit"),
-        ('"sku": 5', "sku is 5: it must be text"),
-        ('"sku": ["a"]', "sku is "),
-        ('"sku": {"a": 1}', "sku is "),
+        ('"quantity": 3.0', "quantity: it must be an exact integer"),
+        ('"quantity": "3"', "quantity: it must be an exact integer"),
+        ('"quantity": 1e2', "quantity: it must be an exact integer"),
+        ('"quantity": true', "quantity: it must be an exact integer"),
+        ('"quantity": 99999999999999999999', "quantity: it must fit"),
+        ('"sku": 5', "sku: it must be text"),
+        ('"sku": ["a"]', "sku: it must be text"),
+        ('"sku": {"a": 1}', "sku: it must be text"),
         ('"sku": null', "sku is missing"),
         ('"occurred_at": 1795568775', "occurred_at is not text"),
         ('"sku": "a\\ud800"', "not valid JSON"),
@@ -93,7 +93,7 @@ def test_a_field_may_be_taken_and_read_by_an_expression_and_stays_strict():
     bad = json.dumps(row(2)).replace("-2", "2.0")
     whole = read(lines(row(1), bad), mapping={"reference": "quantity || '!'"})
     assert whole.column("reference") == ["-1!"]
-    assert whole.reasons[2].startswith("quantity is 2.0")
+    assert whole.reasons[2].startswith("quantity: it must be an exact integer")
 
 
 def test_times_without_a_zone_need_the_option():

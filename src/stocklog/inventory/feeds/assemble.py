@@ -247,7 +247,9 @@ class Assembler:
 def _reason(known: Mapping[str, str], update: Mapping[str, object]) -> str:
     parts = [f"{name} is {why}" for name, why in known.items()]
     unsaid = tuple(f"{name} is missing:" for name in known)
-    parts += [text for text in problems(update) if not text.startswith(unsaid)]
+    # The row is kept beside its reason, and reasons are summed: none repeats the value.
+    found = problems(update, naming_values=False)
+    parts += [text for text in found if not text.startswith(unsaid)]
     return "; ".join(parts)
 
 

@@ -101,6 +101,5 @@ def _problem(wrong: dict[str, Any]) -> str:
     """Word the members of the wrong type as the record's own rules do."""
     if "occurred_at" in wrong:
         wrong["occurred_at"] = ValueError("occurred_at is not text: it must be RFC 3339 in quotes")
-    starts = tuple(f"{name} is " for name in wrong)
-    found = [p for p in problems(wrong) if p.startswith(starts) and " is missing:" not in p]
-    return "; ".join(found)
+    starts = (*(f"{name}: " for name in wrong), "occurred_at is not")
+    return "; ".join(p for p in problems(wrong, naming_values=False) if p.startswith(starts))
