@@ -97,6 +97,46 @@ def test_an_offset_in_a_gap_begins_with_the_next_message(client: StreamClient, s
     tracker.close()
 
 
+@pytest.mark.parametrize("kind", ["plain", "lz4"])
+def test_a_range_that_ends_in_the_brokers_own_records_at_the_tail_ends(
+    client: StreamClient, stream: str, kind: str
+) -> None:
+    # Only messages are handed out, so a range that waits for one never saw its end pass.
+    tracker = Tracker(client.uri, stream)
+    with client.publisher(stream, **KINDS[kind]) as publisher:
+        send_numbers(publisher, 1, 10)
+        publisher.flush(10)
+        tracker.store(3)  # offsets 10, 11, 12
+        for text, expected in [
+            ("5..10", [6, 7, 8, 9, 10]),
+            ("0..12", list(range(1, 11))),
+            ("9..11", [10]),
+            ("10..12", []),
+            ("12..12", []),
+            ("1h..12", list(range(1, 11))),
+            ("first..11", list(range(1, 11))),
+        ]:
+            begun = time.monotonic()
+            assert read_all(client, stream, text) == expected
+            assert time.monotonic() - begun < 5
+        with client.subscriber(stream, "8..14") as reader:
+            assert read_numbers(reader, 2) == [9, 10]
+            assert reader.next(0.2) is None
+            assert not reader.ended
+            tracker.store(1)
+            assert reader.next(0.2) is None
+            assert not reader.ended
+            tracker.store(1)  # offset 14, written while the reader waits
+            assert reader.next(10) is None
+            assert reader.ended
+        with client.subscriber(stream, "8..16") as reader:
+            send_numbers(publisher, 11, 1)
+            publisher.flush(10)
+            tracker.store(1)
+            assert [n for block in reader for n in numbers(block)] == [9, 10, 11]
+    tracker.close()
+
+
 def test_many_gaps_of_the_brokers_own_are_no_loss_and_cost_one_question_a_block(
     client: StreamClient, stream: str
 ) -> None:

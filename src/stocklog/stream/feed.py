@@ -14,8 +14,11 @@ from stocklog.stream.credit import CreditPolicy
 __all__ = ["Feed"]
 
 _ID = 0
-# Small chunks are taken together, up to about this many bytes.
-_TOGETHER = 1 << 20
+# Small chunks are taken together, up to about this many bytes: some 15,000 updates, where
+# what a block costs however small it is no longer counts and its columns still fit the cache.
+_TOGETHER = 3 << 20
+# Undocumented, and a cheap read of the log as it is on 3.10.8 and 4.0.5.
+_ALL_CHUNKS = {"chunk_selector": "all"}
 # How often a reading thread that is held back looks whether a heartbeat is due.
 _BEAT_EVERY_S = 0.5
 
@@ -28,6 +31,7 @@ class Feed:
         stream: the stream's name.
         start: where to attach.
         max_bytes: about how many bytes may wait or be on the way; at least two chunks.
+        sees_all: let the broker's own chunks (tracking records) come too.
 
     Attributes:
         lost: why nothing more comes, None while more may.
@@ -36,7 +40,15 @@ class Feed:
         StreamNotFoundError, CommandError: the broker refuses the subscription.
     """
 
-    def __init__(self, connection: Connection, stream: str, start: Offset, max_bytes: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        stream: str,
+        start: Offset,
+        max_bytes: int,
+        *,
+        sees_all: bool = False,
+    ) -> None:
         self.connection = connection
         self.lost: StreamError | None = None
         self._stream = stream
@@ -54,7 +66,7 @@ class Feed:
             stream=stream,
             offset=start,
             credit=1,
-            properties={},
+            properties=_ALL_CHUNKS if sees_all else {},
         )
 
     # -- what the connection tells, on its thread -----------------------------------------
@@ -99,7 +111,7 @@ class Feed:
     # -- taking -------------------------------------------------------------------------
 
     def take(self, timeout: float | None) -> list[memoryview]:
-        """Take the chunks that wait, up to about a megabyte, and ask for as many more.
+        """Take the chunks that wait, up to about three megabytes, and ask for as many more.
 
         Args:
             timeout: seconds to wait for the first, a quarter of one at most; None: that.

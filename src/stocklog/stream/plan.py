@@ -34,6 +34,8 @@ class ReadPlan:
         until_ms: the last chunk time that is wanted in ms since 1970, or None.
         by_clock: whether the read ends when that time has passed, since the log cannot
             tell yet where it ends.
+        sees_all: whether the broker's own chunks are to come too, since the end may lie in
+            one of them: without, a range that ends there would wait for the next message.
         is_empty: whether there is nothing to read.
         notes: what the reader should be told.
     """
@@ -43,6 +45,7 @@ class ReadPlan:
     until: int | None = None
     until_ms: int | None = None
     by_clock: bool = False
+    sees_all: bool = False
     is_empty: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -110,6 +113,8 @@ def plan_reading(probe: Probe, spec: OffsetSpec, *, until_end: bool) -> ReadPlan
     plan.by_clock = plan.until_ms is not None and not to_end
     if to_end:
         _end_at(plan, last, probe)
+    else:
+        plan.sees_all = plan.until is not None
     return plan
 
 

@@ -101,7 +101,8 @@ class Subscriber:
         self._ended = self.plan.is_empty
 
     def _attach(self, connection: Connection, start: Offset) -> Feed:
-        return Feed(connection, self.stream, start, self._max_bytes)
+        sees_all = self.plan.sees_all
+        return Feed(connection, self.stream, start, self._max_bytes, sees_all=sees_all)
 
     # -- reading ------------------------------------------------------------------------
 
@@ -168,14 +169,13 @@ class Subscriber:
             if self.plan.is_past(header):
                 self._ended = True
                 break
-            if not self.plan.wants(header):
-                continue
-            data = view[chunk.HEADER_SIZE :]
-            chunk.check_crc(header, data)
-            if self._owed is not None and header.chunk_id > self._owed:
-                skipped.append((self._owed, header.chunk_id))
-            parts.append((header, data))
-            self._owed = header.chunk_id + header.records
+            if self.plan.wants(header):
+                data = view[chunk.HEADER_SIZE :]
+                chunk.check_crc(header, data)
+                if self._owed is not None and header.chunk_id > self._owed:
+                    skipped.append((self._owed, header.chunk_id))
+                parts.append((header, data))
+                self._owed = header.chunk_id + header.records
             if self.plan.ends_with(header):
                 self._ended = True
                 break
