@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from stocklog.cli.bench_chaos import chaos
+from stocklog.cli.bench_ledger import ledger
 from stocklog.cli.failures import DONE
 from stocklog.cli.options import BrokerChoice, broker_options, example
 from stocklog.cli.report import Report
@@ -50,6 +51,7 @@ def bench() -> None:
 
 
 bench.add_command(chaos)
+bench.add_command(ledger)
 
 
 def _register(name: str, text: str, rooms: int) -> None:
