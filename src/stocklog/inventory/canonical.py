@@ -15,7 +15,7 @@ wants. So texts become columns without being copied.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -41,6 +41,14 @@ _COUNT, _TRANSFER = _TYPES.code("count"), _TYPES.code("transfer")
 #: The lowest quantity of each type.
 _LOWEST = np.full(len(TYPES), MIN_INT64, np.int64)
 _LOWEST[[_COUNT, _TRANSFER]] = 0, 1
+
+_ARROW_TYPES = {
+    pl.String: pa.string_view(),
+    pl.Int64: pa.int64(),
+    pl.Datetime("us", "UTC"): pa.timestamp("us", "UTC"),
+}
+_ARROW_SCHEMA = pa.schema([(name, _ARROW_TYPES[dtype]) for name, dtype in UPDATE_SCHEMA.items()])
+_NULLS = {name: pa.nulls(0, _ARROW_SCHEMA.field(name).type) for name in UPDATE_SCHEMA}
 
 #: Quotes of a row with the required fields alone: two for each name, two for each text.
 _QUOTES = 30
@@ -144,29 +152,27 @@ def _frame(
     reader: Reader, quantity: NDArray[np.int64], micros: NDArray[np.int64], tail: Tail
 ) -> pl.DataFrame:
     """Columns of all rows that were looked at; the texts share the bodies' memory."""
-    columns: dict[str, pl.Series] = {}
     data = pa.py_buffer(reader.data)
-    for name, dtype in UPDATE_SCHEMA.items():
-        if name == "quantity":
-            columns[name] = pl.Series(name, quantity)
-        elif name == "occurred_at":
-            columns[name] = pl.Series(name, micros).cast(dtype)
-        elif name in reader.views:
-            columns[name] = _texts(reader.views[name], data, None)
-        elif name not in tail.present:
-            columns[name] = pl.Series(name, [None], dtype=dtype).new_from_index(0, micros.size)
-        elif dtype == pl.Int64:
-            present = pl.Series(tail.present[name])
-            columns[name] = pl.select(
-                pl.when(present).then(pl.lit(pl.Series(tail.integers[name])))
-            ).to_series()
+    numbers = {"quantity": quantity, "occurred_at": micros, **tail.integers}
+    texts = reader.views | tail.texts
+    columns = []
+    for field in _ARROW_SCHEMA:
+        name, present = field.name, tail.present.get(field.name)
+        if name in numbers:
+            buffers = [pa.py_buffer(numbers[name])]
+        elif name in texts:
+            buffers = [pa.py_buffer(np.ascontiguousarray(texts[name])), data]
         else:
-            columns[name] = _texts(tail.texts[name], data, tail.present[name])
-    return pl.DataFrame([column.alias(name) for name, column in columns.items()])
+            columns.append(_nulls(name, micros.size))
+            continue
+        bitmap = None if present is None else pa.py_buffer(np.packbits(present, bitorder="little"))
+        columns.append(pa.Array.from_buffers(field.type, micros.size, [bitmap, *buffers]))
+    # One crossing for all columns: each costs tens of microseconds when it crosses alone.
+    return pl.DataFrame(pa.RecordBatch.from_arrays(columns, schema=_ARROW_SCHEMA))
 
 
-def _texts(views: NDArray[np.uint64], data: Any, present: NDArray[np.bool_] | None) -> pl.Series:
-    bitmap = None if present is None else pa.py_buffer(np.packbits(present, bitorder="little"))
-    buffers = [bitmap, pa.py_buffer(np.ascontiguousarray(views)), data]
-    texts = pa.Array.from_buffers(pa.string_view(), len(views), buffers)
-    return cast("pl.Series", pl.from_arrow(texts))
+def _nulls(name: str, count: int) -> Any:
+    """A column without a value, cut from one that all blocks share."""
+    if count > len(_NULLS[name]):
+        _NULLS[name] = pa.nulls(count, _ARROW_SCHEMA.field(name).type)
+    return _NULLS[name].slice(0, count)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Decoded", "compact", "decode"]
 
 
-_BLOCK_ROWS = 1 << 15
+_BLOCK_ROWS = 20_000
 _BLOCK_BYTES = 1 << 28
 
 
