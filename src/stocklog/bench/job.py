@@ -23,25 +23,28 @@ class Job:
     """What a worker does.
 
     Attributes:
-        peer: "stocklog", "rstream", "pika", "wire", "live" and "pika_live" (at a
-            set pace), or "bodies".
-        verb: "publish" or "read".
+        peer: "stocklog" (the command), "python" (our Python face), "rstream", "pika",
+            "wire", "live" and "pika_live" (at a set pace), "single" or "bodies".
+        verb: "publish" or "read"; for the command also "load", for Python "frame", "rows".
         uri: the broker's stream URI, password included.
         stream: the stream, or the classic queue for pika.
         count: updates.
         seed: of the simulator; a round of its own has bytes of its own.
         amqp_port: for pika; 0 if not known.
-        options: what else the peer takes.
+        options: what else the peer takes. The command: `arguments`, and `output`, the name of
+            a file that it writes to and that is thrown away.
+        tls_ca: PEM file of certificates to trust besides the system's; empty for none.
     """
 
     peer: str
     verb: str
-    uri: str
+    uri: str = field(repr=False)
     stream: str
     count: int
     seed: int
     amqp_port: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+    tls_ca: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +89,27 @@ def _run_command(job: Job) -> Result:
     """Ours is the whole command, measured as its summary says."""
     with tempfile.TemporaryDirectory(prefix="stocklog-bench-") as folder:
         summary = Path(folder, "summary.json")
-        arguments = ["--stream", job.stream, "--summary", str(summary), "--quiet"]
-        if job.verb == "publish":
-            arguments = ["produce", "--count", str(job.count), "--seed", str(job.seed), *arguments]
-        else:
-            arguments = ["consume", "first", "-e", *arguments]
+        arguments = [*_words(job), "--stream", job.stream, "--summary", str(summary), "--quiet"]
         arguments += [str(part) for part in job.options.get("arguments", ())]
-        _, cpu, peak = _run([sys.executable, "-m", "stocklog", *arguments], job, "")
+        if "output" in job.options:
+            arguments += ["--output", str(Path(folder, job.options["output"]))]
+        command = [sys.executable, "-m", "stocklog", *arguments]
+        _, cpu, peak = _run(command, job, "", job.options.get("status", 0))
         found = json.loads(summary.read_text())
     return Result(found["updates"], found["seconds"], cpu, peak, found)
 
 
-def _run(command: list[str], job: Job, text: str) -> tuple[str, float, int]:
+def _words(job: Job) -> list[str]:
+    if job.verb == "publish":
+        return ["produce", "--count", str(job.count), "--seed", str(job.seed)]
+    return ["load"] if job.verb == "load" else ["consume", "first", "-e"]
+
+
+def _run(command: list[str], job: Job, text: str, status: int = 0) -> tuple[str, float, int]:
     environment = {**os.environ, "STOCKLOG_URI": job.uri}
+    environment.pop("STOCKLOG_TLS_CA", None)
+    if job.tls_ca:
+        environment["STOCKLOG_TLS_CA"] = job.tls_ca
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             command, stdin=subprocess.PIPE, stdout=out, stderr=err, text=True, env=environment
@@ -107,17 +118,17 @@ def _run(command: list[str], job: Job, text: str) -> tuple[str, float, int]:
         try:
             process.stdin.write(text)
             process.stdin.close()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            _, ended, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(ended)
         except BaseException:
             process.kill()
             process.wait()
             raise
         out.seek(0)
         err.seek(0)
-        if process.returncode != 0:
+        if process.returncode != status:
             raise StocklogError(
-                f"{job.peer} {job.verb} ended with status {process.returncode}: "
+                f"{job.peer} {job.verb} ended with status {process.returncode}, not {status}: "
                 f"{err.read()[-2000:].strip()}"
             )
         # Linux counts kilobytes, macOS bytes.

@@ -60,6 +60,9 @@ class Settings(msgspec.Struct):
     ports: list[Ports] = []
     epmd_port: int = 0
 
+    def __repr__(self) -> str:
+        return f"Settings(user={self.user!r}, nodes={self.nodes}, version={self.version!r})"
+
 
 class Node(msgspec.Struct, frozen=True):
     """One node: its name, its ports, and the process of its Erlang machine (None: not started)."""

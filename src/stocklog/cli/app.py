@@ -38,10 +38,10 @@ Example:
   stocklog consume first --exit-at-end
 
 \b
-The broker is found in this order: --uri, STOCKLOG_URI (both
+The broker is found in this order: --uri or --uri-file, STOCKLOG_URI (each
 rabbitmq-stream[+tls]://user:password@host:port/vhost), the private node of
-`stocklog broker up`, localhost:5552 as guest. Prefer STOCKLOG_URI for a URI with
-a password: options can be read in the list of processes.
+`stocklog broker up`, localhost:5552 as guest. Prefer --uri-file or STOCKLOG_URI
+for a URI with a password: options can be read in the list of processes.
 produce, consume and demo start the private node if none of these answers.
 
 \b

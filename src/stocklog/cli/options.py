@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 DEFAULT_STREAM = "inventory_updates"
+_LONGEST_URI = 65_536
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -37,12 +38,12 @@ class BrokerChoice:
     """What the user said about the broker.
 
     Attributes:
-        uri: `--uri` or STOCKLOG_URI, or `None`.
+        uri: `--uri`, what `--uri-file` holds, or STOCKLOG_URI; else `None`.
         origin: where the URI came from, for messages.
         tls_ca: certificates to trust besides the system's.
     """
 
-    uri: str | None
+    uri: str | None = field(repr=False)
     origin: str
     tls_ca: Path | None
 
@@ -53,13 +54,19 @@ def example(*lines: str) -> str:
 
 
 def broker_options(function: Function) -> Function:
-    """Add `--uri` and `--tls-ca`; the function gets them as `broker: BrokerChoice`."""
+    """Add `--uri`, `--uri-file` and `--tls-ca`; the function gets `broker: BrokerChoice`."""
 
     @click.option(
         "--uri",
         metavar="URI",
         help="The broker, rabbitmq-stream[+tls]://user:password@host:port/vhost. "
-        "With a password in it, STOCKLOG_URI is the better place.",
+        "With a password in it, --uri-file or STOCKLOG_URI is the better place.",
+    )
+    @click.option(
+        "--uri-file",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A file whose one line is the URI: other users see options, and not the file.",
     )
     @click.option(
         "--tls-ca",
@@ -69,14 +76,36 @@ def broker_options(function: Function) -> Function:
         help="PEM certificates to trust for rabbitmq-stream+tls, besides the system's.",
     )
     @functools.wraps(function)
-    def wrapped(*args: Any, uri: str | None, tls_ca: Path | None, **kwargs: Any) -> Any:
-        variable = os.environ.get("STOCKLOG_URI") or None
-        choice = BrokerChoice(
-            uri or variable, "--uri" if uri else "STOCKLOG_URI" if variable else "", tls_ca
-        )
+    def wrapped(
+        *args: Any, uri: str | None, uri_file: Path | None, tls_ca: Path | None, **kwargs: Any
+    ) -> Any:
+        choice = BrokerChoice(*_uri_and_origin(uri, uri_file), tls_ca)
         return function(*args, broker=choice, **kwargs)
 
     return wrapped  # type: ignore[return-value]
+
+
+def _uri_and_origin(uri: str | None, file: Path | None) -> tuple[str | None, str]:
+    if uri and file:
+        raise click.UsageError("--uri and --uri-file exclude each other")
+    if uri:
+        return uri, "--uri"
+    if file:
+        return _read_uri(file), f"--uri-file {file}"
+    variable = os.environ.get("STOCKLOG_URI")
+    return (variable, "STOCKLOG_URI") if variable else (None, "")
+
+
+def _read_uri(file: Path) -> str:
+    """The one line of a file; what it holds is never shown."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(_LONGEST_URI).strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or "\n" in text:
+        raise click.UsageError(f"{file} is not a file of one line that is the broker's URI")
+    return text
 
 
 def report_options(function: Function) -> Function:

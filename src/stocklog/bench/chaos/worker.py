@@ -42,7 +42,7 @@ class Task:
     kind: str
     name: str
     slot: int
-    uri: str
+    uri: str = field(repr=False)
     stream: str
     file: str
     seed: int
