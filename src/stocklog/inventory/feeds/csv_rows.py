@@ -24,6 +24,7 @@ from stocklog.inventory.feeds.records import (
     OddLines,
     Resolver,
     find_odd_lines,
+    split_as_arrow,
     wrong_width,
 )
 from stocklog.inventory.feeds.source import ByteSource
@@ -67,13 +68,19 @@ class CsvRows:
             odd = Resolver(block, lines, len(self._header.names), self._header.delimiter).resolve()
             plain = self._plain_lines(block, lines, odd)
             table, narrow = self._split(block, plain)
-            if table is not None:
+            if table is not None and not self._ends_open(block, plain, lines):
                 if odd.carried is not None:
                     self._blocks.give_back(block, odd.carried, undecided=True)
                 return self._assemble(block, plain, table, narrow, lines, odd)
             # Somewhere a quote opens that an even number of quotes had hidden.
             assert lines.quotes is not None
             lines.odd |= lines.quotes > 0
+
+    def _ends_open(self, block: Block, plain: IntArray, lines: OddLines) -> bool:
+        """Whether the last plain line leaves a quote open, which Arrow forgives at the end."""
+        if lines.quotes is None or not len(plain) or not lines.quotes[plain[-1]]:
+            return False
+        return split_as_arrow(block.line(int(plain[-1])), self._header.delimiter) is None
 
     def _plain_lines(self, block: Block, lines: OddLines, odd: Odd) -> IntArray:
         """Return the lines that are one record each, in order."""

@@ -17,7 +17,15 @@ import numpy.typing as npt
 
 from stocklog.inventory.feeds.blocks import MAX_LINE, Block
 
-__all__ = ["MAX_JOINED_LINES", "Odd", "OddLines", "Resolver", "find_odd_lines", "wrong_width"]
+__all__ = [
+    "MAX_JOINED_LINES",
+    "Odd",
+    "OddLines",
+    "Resolver",
+    "find_odd_lines",
+    "split_as_arrow",
+    "wrong_width",
+]
 
 # A field with more line ends than this is taken for a quote that was never closed.
 MAX_JOINED_LINES = 100
@@ -152,8 +160,12 @@ class Resolver:
         raw = self._block.line(index)
         reason = self._unusable(index, raw)
         if reason is None:
-            fields = self._parse(raw)
-            if fields is None and self._is_open(index):
+            is_open = self._is_open(index)
+            if is_open or b"\r" in raw:
+                fields = self._parse(raw)
+            else:  # it is here only because of another line of its block
+                fields = split_as_arrow(raw, self._delimiter)
+            if fields is None and is_open:
                 return self._join(index, found)
             reason = self._store(index, fields, raw, found)
         if reason is not None:
@@ -222,6 +234,35 @@ class Resolver:
         if self._lines.blank[index]:
             return False
         return self._block.data.count(self._delimiter_bytes, start, end) == wanted
+
+
+def split_as_arrow(raw: bytes, delimiter: str) -> list[str] | None:
+    """Split one line as Arrow does, which takes what stands behind a closing quote for text.
+
+    So the result for a line is the same whether Arrow splits it or not.
+
+    Args:
+        raw: the line without its line end, UTF-8, no carriage return in it.
+        delimiter: one character.
+
+    Returns:
+        Its fields, or None if it leaves a quote open, so that Arrow would go on in the next line.
+    """
+    text, fields, at = raw.decode("utf-8"), list[str](), 0
+    while True:
+        quoted = ""
+        if text.startswith('"', at):
+            end = text.find('"', at + 1)
+            while end >= 0 and text.startswith('"', end + 1):  # two are one inside
+                end = text.find('"', end + 2)
+            if end < 0:
+                return None
+            quoted, at = text[at + 1 : end].replace('""', '"'), end + 1
+        end = text.find(delimiter, at)
+        if end < 0:
+            return [*fields, quoted + text[at:]]
+        fields.append(quoted + text[at:end])
+        at = end + 1
 
 
 def wrong_width(expected: int, actual: int) -> str:
