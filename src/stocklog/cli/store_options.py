@@ -18,7 +18,8 @@ def store_option(function: Function) -> Function:
         "--store",
         metavar="URI",
         envvar="STOCKLOG_STORE",
-        help="The store: sqlite:///file.db (relative) or sqlite:////folder/file.db.  "
+        help="The store: sqlite:///file.db (relative), sqlite:////folder/file.db or "
+        "postgresql://user@host/database?schema=NAME.  "
         "[default: the stream's own, in the state directory]",
     )
     return option(function)

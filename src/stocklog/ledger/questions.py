@@ -60,8 +60,9 @@ def open_ledger(store: str | None = None, *, stream: str = "inventory_updates") 
     """Open a store to ask it; others may write it meanwhile.
 
     Args:
-        store: `sqlite:///file.db` (relative to here) or `sqlite:////folder/file.db`. Left
-            out: the stream's own, in the user's state directory.
+        store: `sqlite:///file.db` (relative to here), `sqlite:////folder/file.db` or
+            `postgresql://user@host/database?schema=NAME`. Left out: the stream's own, in
+            the user's state directory.
         stream: whose store that is.
 
     Returns:
@@ -287,6 +288,26 @@ class Ledger:
         """
         with self.store.snapshot():
             return flags_of(self.store, self.store.segments(), kinds, skus, locations)
+
+    def reconcile(self, counts: pl.DataFrame) -> pl.DataFrame:
+        """Hold a physical count against the book. `stocklog.ledger.reconcile` also posts.
+
+        Args:
+            counts: a row for each key that was counted: `sku`, `location_id`, `quantity` (what
+                was found, Int64), `occurred_at` (when it was counted, Datetime with zone), and
+                `update_id` if it is to be recognised in the history.
+
+        Returns:
+            A frame with the columns of `RECONCILE_SCHEMA`: the counted lines in their order,
+            then the keys that were not counted. See `stocklog.ledger.reconcile.Reconciliation`.
+
+        Raises:
+            StoreError: the store is empty, or begins later than a count.
+            UsageError: columns or types that cannot be counts.
+        """
+        from stocklog.ledger.reconcile import as_counts, reconcile
+
+        return reconcile(self.store, as_counts(counts)).lines
 
     def close(self) -> None:
         """Let go of the store."""

@@ -19,7 +19,13 @@ from stocklog.inventory.legs import Legs
 from stocklog.stores import packing
 from stocklog.stores.model import FORMAT, Commit, Position
 from stocklog.stores.postgres_columns import BigintArray
-from stocklog.stores.postgres_connect import Target, connect, explained, parse_target
+from stocklog.stores.postgres_connect import (
+    RIGHTS,
+    Target,
+    connect,
+    explained,
+    parse_target,
+)
 from stocklog.stores.postgres_reading import PostgresReader
 from stocklog.stores.postgres_schema import (
     BALANCE_COLUMNS,
@@ -261,11 +267,15 @@ def _prepare(db: Connection, target: Target, *, writing: bool) -> None:
     """Check that the schema holds a store of ours; make it if it is to be written."""
     found = db.execute(
         "SELECT n.oid, count(c.oid), bool_or(c.relname = 'meta' "
-        "AND obj_description(c.oid, 'pg_class') = %s) "
+        "AND obj_description(c.oid, 'pg_class') = %s), has_schema_privilege(n.oid, 'USAGE') "
         "FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid "
         "WHERE n.nspname = %s GROUP BY n.oid",
         (MARK, target.schema),
     ).fetchone()
+    if found is not None and not found[3]:
+        raise StoreError(
+            f"PostgreSQL, {target.where}: permission denied for schema {target.schema}", RIGHTS
+        )
     if found is not None and found[2]:
         _check_format(db, target)
         return

@@ -27,7 +27,7 @@ from stocklog.stores.postgres_schema import DEFAULT_SCHEMA
 if TYPE_CHECKING:
     Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
-__all__ = ["Target", "connect", "explained", "parse_target"]
+__all__ = ["RIGHTS", "Target", "connect", "explained", "parse_target"]
 
 _OLDEST = 120000
 _CHECKS_CLIENTS = 140000
@@ -37,17 +37,19 @@ _PASSWORDS = (
     "the user is the part before @"
 )
 _FORM = "Write postgresql://user@host:5432/database?schema=stocklog (the parts may be left out)"
-_RIGHTS = (
+RIGHTS = (
     "Let the database's owner type: GRANT CREATE ON DATABASE ... TO ... (to make a store), or "
     "GRANT USAGE ON SCHEMA ... and GRANT SELECT ON ALL TABLES IN SCHEMA ... (to ask one)"
 )
+"""What to do about a missing right."""
+
 _AGAIN = "Nothing is lost: start the command again when it is there, it goes on where it stood"
 
 # What the server says by SQLSTATE, the longest beginning that fits.
 _REMEDIES = {
     "28": _PASSWORDS,
     "3D": "Make it with `createdb`, or name another at the end of the URI",
-    "42501": _RIGHTS,
+    "42501": RIGHTS,
     "53100": "Make room on the server's disk. Nothing is lost: `project` goes on where it stood",
     "53": "The server is short of something; see its log. Nothing is lost, start it again",
     "25006": "The server only takes readers (a standby?): name the one that writes",
@@ -114,9 +116,14 @@ def parse_target(uri: str) -> Target:
             rest.append(pair)
     conninfo = address + ("?" + "&".join(rest) if rest else "")
     # Up to the last @: a password with a / or a ? that was not escaped is not shown either.
-    where = re.sub(r"(://[^:/@?]*):.*@", r"\1@", uri, flags=re.DOTALL)
+    where = re.sub(r"(://[^:/@?]*):.*@", r"\1:***@", uri, flags=re.DOTALL)
     where = re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", where)
     target = Target(conninfo, schema, where, _secrets(uri))
+    if any(set(secret) & set("/?@") for secret in re.findall(r"://[^:/@?]*:(.*)@", uri)):
+        raise UsageError(
+            f"The password in {where} has a /, ? or @, which end it in a URI",
+            f"Write %2F, %3F or %40 for it, or leave it out. {_PASSWORDS}",
+        )
     if not schema or len(schema.encode()) > _LONGEST or "\0" in schema:
         raise UsageError(f"A schema's name has 1 to {_LONGEST} bytes: {where}", _FORM)
     if schema.startswith("pg_") or schema == "information_schema":
