@@ -11,6 +11,7 @@ __all__ = [
     "AuthenticationError",
     "BrokerNotFoundError",
     "BrokerStartError",
+    "CertificateError",
     "CommandError",
     "ConnectionLostError",
     "FeedError",
@@ -18,6 +19,7 @@ __all__ = [
     "MessageTooLargeError",
     "ProducerConflictError",
     "ProtocolError",
+    "RegisterError",
     "StocklogError",
     "StoreError",
     "StreamError",
@@ -62,6 +64,10 @@ class ConnectionLostError(StreamError):
 
 class AuthenticationError(StreamError):
     """The broker refused the user, the password or the virtual host. Trying again does not help."""
+
+
+class CertificateError(AuthenticationError):
+    """The certificate of one host does not hold; another host's may."""
 
 
 class CommandError(StreamError):
@@ -128,3 +134,7 @@ class BrokerStartError(StocklogError):
 
 class StoreError(StocklogError):
     """A store that cannot be used, does not belong to the stream, or cannot answer."""
+
+
+class RegisterError(StocklogError):
+    """The register of producers, loads and readers cannot be read or written."""

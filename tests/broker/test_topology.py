@@ -36,6 +36,17 @@ def test_a_stream_is_made_once_found_and_deleted(client: StreamClient, stream_na
     client.delete_stream(stream_name)
 
 
+def test_the_first_host_may_be_down(client: StreamClient, stream_name: str) -> None:
+    uri = client.uri
+    hosts = (("127.0.0.1", 9), ("no-such-host.invalid", 5552), *uri.hosts)
+    with StreamClient(StreamURI(hosts, uri.user, uri.password, uri.vhost)) as other:
+        other.create_stream(stream_name)
+        with other.publisher(stream_name, sub_batch=1) as publisher:
+            send_numbers(publisher, 1, 3)
+        assert other.last_offset(stream_name) == 2
+        other.delete_stream(stream_name)
+
+
 @pytest.mark.parametrize("name", ["a b/ñ%é.日本", "x" * 233, "ñ" * 116])
 def test_odd_names_work(client: StreamClient, name: str) -> None:
     assert client.create_stream(name)

@@ -6,7 +6,14 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from stocklog.errors import AuthenticationError, ConnectionLostError, StreamError
+from stocklog.errors import (
+    AuthenticationError,
+    CertificateError,
+    ConnectionLostError,
+    ProtocolError,
+    StocklogError,
+    StreamError,
+)
 from stocklog.stream.connection import Connection
 
 __all__ = ["Address", "Nodes"]
@@ -43,19 +50,24 @@ class Nodes:
         self._leads: dict[Address, set[Address]] = {host: set() for host in hosts}
 
     def any(self) -> Connection:
-        """Connect to the first host that answers.
+        """Connect to the first host that lets us in; each is asked once.
+
+        One that refuses us may be a node that is still starting, one whose certificate does
+        not hold or that does not speak the protocol may be a mistake in the list: none of
+        these keeps us from the others.
 
         Raises:
-            ConnectionLostError: none does.
-            AuthenticationError: one refuses us.
+            AuthenticationError: none lets us in, and one refuses user, password or vhost.
+            ConnectionLostError: none lets us in, and one at least may do so later.
+            StreamError, ProtocolError: what the first host had against us, in other cases.
         """
-        failures: list[ConnectionLostError] = []
+        failures: list[StreamError | ProtocolError] = []
         for host, port in self._hosts:
             try:
                 return self._connect(host, port)
-            except ConnectionLostError as error:
+            except (StreamError, ProtocolError) as error:
                 failures.append(error)
-        raise _joined(failures)
+        raise _most_telling(failures)
 
     def among(self, places: Sequence[Address]) -> Connection:
         """Connect to one of the nodes that have a stream.
@@ -135,8 +147,19 @@ class Nodes:
                 yield ordered[number % len(ordered)]
 
 
-def _joined(failures: list[ConnectionLostError]) -> ConnectionLostError:
+def _most_telling(failures: Sequence[StreamError | ProtocolError]) -> StocklogError:
+    """What to raise when no host let us in."""
+    for error in failures:
+        if isinstance(error, AuthenticationError) and not isinstance(error, CertificateError):
+            return error  # a user that one node does not know, none knows
+    if any(isinstance(error, ConnectionLostError) for error in failures):
+        return _joined(failures)
+    return failures[0]
+
+
+def _joined(failures: Sequence[StreamError | ProtocolError]) -> StocklogError:
     if len(failures) == 1:
         return failures[0]
     told = dict.fromkeys(error.what for error in failures)
-    return ConnectionLostError("; ".join(told), failures[-1].remedy)
+    remedies = dict.fromkeys(error.remedy for error in failures if error.remedy)
+    return ConnectionLostError("; ".join(told), ". ".join(remedies))

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from stocklog.errors import AuthenticationError, ConnectionLostError
+from stocklog.errors import CertificateError, ConnectionLostError
 
 __all__ = ["Piece", "PlainTransport", "TlsTransport", "Transport", "open_transport"]
 
@@ -211,7 +211,7 @@ def open_transport(
 
     Raises:
         ConnectionLostError: nobody answers, or the name is unknown.
-        AuthenticationError: the peer's certificate does not hold.
+        CertificateError: the peer's certificate does not hold.
     """
     where = f"{host}:{port}"
     try:
@@ -228,7 +228,7 @@ def open_transport(
         transport.handshake()
     except ssl.SSLCertVerificationError as error:
         sock.close()
-        raise AuthenticationError(
+        raise CertificateError(
             f"The certificate of {where} does not hold: {error.verify_message}",
             "Give the authority that signed it (--tls-ca FILE), and the host name it was made for",
         ) from error
