@@ -1,9 +1,9 @@
 """Chunks: what a broker delivers, turned into a block of messages.
 
-A chunk is a header of 48 bytes and entries (see `entries`). Record i of a chunk has
-the offset `chunk_id + i`, counting every record inside sub-batches. `decode` takes one
-chunk or thousands and gives one `MessageBlock`: the bytes, and columns that say where
-each message lies. No Python object is made per message.
+A chunk is a header of 48 bytes (see `chunk_header`) and entries (see `entries`). Record
+i of a chunk has the offset `chunk_id + i`, counting every record inside sub-batches.
+`decode` takes one chunk or thousands and gives one `MessageBlock`: the bytes, and columns
+that say where each message lies. No Python object is made per message.
 
 Every number in a chunk is somebody's word: it is proven before it is used. The entries
 tile the data, each chunk has the entries and records its header says, each sub-batch
@@ -12,15 +12,20 @@ its records and its size; else a `ProtocolError` says which chunk breaks which r
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
-from zlib_ng import zlib_ng
 
 from stocklog.errors import ProtocolError
+from stocklog.protocol.chunk_header import (
+    HEADER_SIZE,
+    USER,
+    ChunkHeader,
+    check_crc,
+    parse_header,
+)
 from stocklog.protocol.compression import MAX_UNCOMPRESSED, BytesLike, as_view, decompress
 from stocklog.protocol.entries import (
     BATCH_HEADER,
@@ -44,44 +49,11 @@ __all__ = [
     "parse_header",
 ]
 
-HEADER_SIZE = 48
-"""Bytes of a chunk's header as delivered; trailer and bloom filter are never sent."""
-
 MAX_CHUNK_UNCOMPRESSED = 1 << 30
 """Bytes that all sub-batches of one chunk may unpack to unless the caller says otherwise."""
 
-USER = 0
-"""The kind of chunk that holds messages; 1 and 2 are the broker's own tracking."""
-
-_HEADER = struct.Struct(">BBHIqQQIIIBxxx")
-_MAGIC = 0x50
-_MAX_OFFSET = (1 << 63) - 1
 # What the columns of a MessageBlock take per message, on top of its bytes.
 _ROW_BYTES = 32
-
-
-class ChunkHeader(NamedTuple):
-    """The header of a chunk.
-
-    Attributes:
-        kind: 0 user messages, 1 tracking delta, 2 tracking snapshot.
-        entries: entries at top level, sub-batches counted as one.
-        records: messages, those in sub-batches counted each.
-        timestamp: when the leader wrote it, milliseconds since 1970 (UTC).
-        epoch: the leader's term.
-        chunk_id: offset of the first record.
-        crc: CRC-32 of the data.
-        data_length: bytes of the data behind the header.
-    """
-
-    kind: int
-    entries: int
-    records: int
-    timestamp: int
-    epoch: int
-    chunk_id: int
-    crc: int
-    data_length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,52 +92,6 @@ class MessageBlock:
         """The bytes of one message, for looking at single rows."""
         start = int(self.starts[row])
         return self.buffer[start : start + int(self.lengths[row])].tobytes()
-
-
-def parse_header(view: BytesLike) -> ChunkHeader:
-    """Read a chunk's header.
-
-    Args:
-        view: at least 48 bytes from the chunk's first on.
-
-    Returns:
-        The header.
-
-    Raises:
-        ProtocolError: it is cut, or it is not a chunk of the known version.
-    """
-    if len(view) < HEADER_SIZE:
-        raise ProtocolError(f"a chunk's header is cut after {len(view)} of {HEADER_SIZE} bytes")
-    magic, kind, entries, records, timestamp, epoch, chunk_id, crc, length, _, _ = (
-        _HEADER.unpack_from(as_view(view))
-    )
-    if magic != _MAGIC:
-        raise ProtocolError(
-            f"a chunk begins with the byte {magic:#04x} instead of {_MAGIC:#04x}",
-            "The connection is out of step, or the broker writes a newer chunk format",
-        )
-    if chunk_id + records > _MAX_OFFSET:
-        raise ProtocolError(f"a chunk says it begins at offset {chunk_id}, which is beyond 2^63")
-    return ChunkHeader(kind, entries, records, timestamp, epoch, chunk_id, crc, length)
-
-
-def check_crc(header: ChunkHeader, data: BytesLike) -> None:
-    """Compare a chunk's data with the checksum in its header.
-
-    Args:
-        header: the chunk's header.
-        data: the bytes behind it, `header.data_length` of them.
-
-    Raises:
-        ProtocolError: they differ.
-    """
-    crc = zlib_ng.crc32(data)
-    if crc != header.crc:
-        raise ProtocolError(
-            f"the chunk at offset {header.chunk_id} is damaged: "
-            f"its checksum is {crc:#010x}, the header says {header.crc:#010x}",
-            "Read it again; if it stays so, the broker's file or a link on the way is broken",
-        )
 
 
 def decode(

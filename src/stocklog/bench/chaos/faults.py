@@ -1,115 +1,20 @@
-"""The faults: what each does, and whether it struck.
-
-A fault is counted if it struck (a connection was lost, a node was down, an alarm was
-raised) while entries were unconfirmed; else it is a miss. Killing a producer counts
-only between the first and the last confirm of what it sends.
-"""
+"""The faults: what each does, and whether it struck (see `scene` for what counts)."""
 
 from __future__ import annotations
 
-import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from stocklog.bench.chaos.flow import MidFrameCut
-from stocklog.bench.chaos.rig import Actor, Rig
+from stocklog.bench.chaos.rig import Actor
+from stocklog.bench.chaos.scene import Fault, Outcome, Scene, lost_since, note_strike, weigh
 
 __all__ = ["CLUSTER", "SINGLE", "Fault", "Outcome", "Scene"]
 
 _NOTICE_S = 1.0
 # Longer than twice the workers' heartbeat of 2 s, so that silence is noticed.
 _SILENCE_S = (4.5, 6.5)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of one fault.
-
-    Attributes:
-        kind: the fault.
-        target: whom it was for.
-        struck_at: when, on the monotonic clock.
-        healed_at: when everything that it did was undone.
-        unconfirmed: messages that were unconfirmed when it struck.
-        struck: whether it did what it is to do.
-        named_at: when Metadata named a leader again, for faults that take it away.
-        target_actor: the producer or reader that lost its connection, if it is one.
-    """
-
-    kind: str
-    target: str
-    struck_at: float = 0.0
-    healed_at: float = 0.0
-    unconfirmed: int = 0
-    struck: bool = False
-    named_at: float | None = None
-    target_actor: Actor | None = None
-
-    @property
-    def counts(self) -> bool:
-        """Whether it is counted."""
-        return self.struck and self.unconfirmed > 0
-
-
-@dataclass(slots=True)
-class Scene:
-    """Where faults strike.
-
-    Attributes:
-        rig: the broker and the processes.
-        stream: the stream.
-        choose: draws what is left open.
-    """
-
-    rig: Rig
-    stream: str
-    choose: random.Random
-    notes: list[str] = field(default_factory=list)
-
-    def producer(self) -> Actor:
-        """One of the producers."""
-        return self.choose.choice(self.rig.producers)
-
-    def reader(self) -> Actor:
-        """One of the readers."""
-        return self.choose.choice(self.rig.readers)
-
-    def anyone(self) -> Actor:
-        """Mostly a producer."""
-        return self.producer() if self.choose.random() < 0.75 else self.reader()
-
-    def pause(self, low: float, high: float) -> None:
-        """Let a drawn time pass."""
-        time.sleep(self.choose.uniform(low, high))
-
-
-Fault: TypeAlias = Callable[[Scene, Outcome], None]
-"""Strikes, heals, and fills in what came of it."""
-
-
-def _note_strike(scene: Scene, outcome: Outcome) -> None:
-    """Take down the moment; what was unconfirmed then is looked up behind the fault."""
-    outcome.struck_at = time.monotonic()
-
-
-def _weigh(scene: Scene, outcome: Outcome, moment: float | None = None) -> None:
-    """Find out how much was unconfirmed: of the target if it is a producer, else of all."""
-    at = outcome.struck_at if moment is None else moment
-    scene.rig.update()
-    actor = outcome.target_actor
-    if actor is not None and actor.producer is not None:
-        outcome.unconfirmed = actor.producer.unconfirmed_at(at)
-    else:
-        outcome.unconfirmed = scene.rig.unconfirmed_at(at)
-
-
-def _lost_since(actor: Actor, moment: float) -> bool:
-    actor.update()
-    kept = actor.producer or actor.reader
-    return kept is not None and any(at >= moment for at in kept.lost)
 
 
 def _on_connection(
@@ -122,12 +27,12 @@ def _on_connection(
     """
     actor = outcome.target_actor or scene.anyone()
     outcome.target_actor, outcome.target = actor, actor.task.name
-    _note_strike(scene, outcome)
+    note_strike(scene, outcome)
     cut = act(actor)
-    told = scene.rig.wait_for(lambda: _lost_since(actor, outcome.struck_at), patience)
+    told = scene.rig.wait_for(lambda: lost_since(actor, outcome.struck_at), patience)
     outcome.struck = told or (cut > 0 and actor.task.kind == "ranges")
     outcome.healed_at = time.monotonic()
-    _weigh(scene, outcome)
+    weigh(scene, outcome)
 
 
 # -- the connection ------------------------------------------------------------------------
@@ -171,18 +76,18 @@ def _freeze(scene: Scene, outcome: Outcome) -> None:
 
     _on_connection(scene, outcome, act)
     # What counts is what was unconfirmed while nothing passed.
-    _weigh(scene, outcome, outcome.struck_at + 0.5)
+    weigh(scene, outcome, outcome.struck_at + 0.5)
 
 
 def _slow(scene: Scene, outcome: Outcome) -> None:
     actor = scene.producer()
     outcome.target_actor, outcome.target = actor, actor.task.name
-    _note_strike(scene, outcome)
+    note_strike(scene, outcome)
     rate = scene.choose.uniform(2_000, 50_000)
     lines = sum(proxy.slow(rate) for proxy in actor.proxies)
     scene.pause(2.0, 4.0)
     waited = sum(proxy.held for proxy in actor.proxies)
-    _weigh(scene, outcome, time.monotonic())
+    weigh(scene, outcome, time.monotonic())
     for proxy in actor.proxies:
         proxy.slow(None)
     outcome.struck = lines > 0 and waited > 0
@@ -197,16 +102,16 @@ def _let_go_late(scene: Scene, outcome: Outcome) -> None:
         proxy.hold()
     scene.pause(0.3, 1.5)
     held = sum(proxy.held for proxy in actor.proxies)
-    _note_strike(scene, outcome)
+    note_strike(scene, outcome)
     for proxy in actor.proxies:
         proxy.reset_clients()
-    scene.rig.wait_for(lambda: _lost_since(actor, outcome.struck_at), _NOTICE_S)
+    scene.rig.wait_for(lambda: lost_since(actor, outcome.struck_at), _NOTICE_S)
     scene.pause(0.0, 0.5)
     for proxy in actor.proxies:
         proxy.release()
-    outcome.struck = held > 0 and _lost_since(actor, outcome.struck_at)
+    outcome.struck = held > 0 and lost_since(actor, outcome.struck_at)
     outcome.healed_at = time.monotonic()
-    _weigh(scene, outcome)
+    weigh(scene, outcome)
 
 
 # -- processes -----------------------------------------------------------------------------
@@ -215,9 +120,9 @@ def _let_go_late(scene: Scene, outcome: Outcome) -> None:
 def _kill_actor(scene: Scene, outcome: Outcome, actor: Actor) -> None:
     outcome.target_actor, outcome.target = actor, actor.task.name
     outcome.struck = actor.is_running
-    _note_strike(scene, outcome)
+    note_strike(scene, outcome)
     actor.kill()
-    _weigh(scene, outcome)
+    weigh(scene, outcome)
     scene.pause(0.0, 0.5)
     actor.start()
     outcome.healed_at = time.monotonic()
@@ -247,12 +152,12 @@ def _end_node(scene: Scene, outcome: Outcome, node: int, number: int) -> None:
     rig = scene.rig
     outcome.target = rig.nodes[node].name
     was_leader = rig.leader(scene.stream) == node
-    _note_strike(scene, outcome)
+    note_strike(scene, outcome)
     rig.end_node(node, number)
     outcome.struck = True
     if was_leader and len(rig.nodes) > 1:
         outcome.named_at = _wait_for_leader(scene, not_node=node)
-    _weigh(scene, outcome)
+    weigh(scene, outcome)
     scene.pause(0.0, 2.0)
     rig.mend()
     outcome.healed_at = time.monotonic()
@@ -292,7 +197,7 @@ def _stop_node(scene: Scene, outcome: Outcome) -> None:
     rig = scene.rig
     node = scene.choose.randrange(len(rig.nodes))
     outcome.target = rig.nodes[node].name
-    _note_strike(scene, outcome)
+    note_strike(scene, outcome)
     rig.signal(node, signal.SIGSTOP)
     try:
         scene.pause(1.0, 6.5)
@@ -300,7 +205,7 @@ def _stop_node(scene: Scene, outcome: Outcome) -> None:
         rig.signal(node, signal.SIGCONT)
     outcome.struck = True
     outcome.healed_at = time.monotonic()
-    _weigh(scene, outcome, outcome.struck_at + 0.1)
+    weigh(scene, outcome, outcome.struck_at + 0.1)
 
 
 def _disk_alarm(scene: Scene, outcome: Outcome) -> None:
@@ -309,8 +214,8 @@ def _disk_alarm(scene: Scene, outcome: Outcome) -> None:
     rig.control("set_disk_free_limit", "100000GB")
     try:
         scene.pause(0.5, 2.0)
-        _note_strike(scene, outcome)
-        _weigh(scene, outcome)
+        note_strike(scene, outcome)
+        weigh(scene, outcome)
         outcome.struck = "disk" in rig.control("eval", "rabbit_alarm:get_alarms().")
         scene.pause(0.0, 1.0)
     finally:
@@ -328,7 +233,7 @@ def _move_leader(scene: Scene, outcome: Outcome) -> None:
     chosen = scene.choose.choice(others)
     name = rig.nodes[chosen].name
     outcome.target = f"to {name}"
-    _note_strike(scene, outcome)
+    note_strike(scene, outcome)
     rig.control(
         "eval",
         f'rabbit_stream_queue:restart_stream(<<"/">>, <<"{scene.stream}">>,'
@@ -353,7 +258,7 @@ def _weigh_when_lost(scene: Scene, outcome: Outcome) -> None:
     outcome.struck &= bool(moments)
     if moments:
         outcome.struck_at = min(moments)
-    _weigh(scene, outcome)
+    weigh(scene, outcome)
 
 
 def _take_replica_away(scene: Scene, outcome: Outcome) -> None:
@@ -363,11 +268,11 @@ def _take_replica_away(scene: Scene, outcome: Outcome) -> None:
     name = rig.nodes[chosen].name
     outcome.target = name
     where = f'<<"/">>, <<"{scene.stream}">>, \'{name}\''
-    _note_strike(scene, outcome)
+    note_strike(scene, outcome)
     rig.control("eval", f"rabbit_stream_queue:delete_replica({where}).")
     left = rig.client.metadata([scene.stream])[scene.stream].replicas
     outcome.struck = len(left) < len(rig.nodes) - 1
-    _weigh(scene, outcome, time.monotonic())
+    weigh(scene, outcome, time.monotonic())
     scene.pause(0.2, 1.5)
     rig.control("eval", f"rabbit_stream_queue:add_replica({where}).")
     outcome.healed_at = time.monotonic()
