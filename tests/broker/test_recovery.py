@@ -384,6 +384,35 @@ def test_a_second_live_producer_of_the_name_is_noticed_when_connecting_again(
     _ignoring(publisher.close)
 
 
+def test_a_second_live_producer_of_the_name_is_noticed_at_the_end(
+    client: StreamClient, direct: StreamClient, stream: str
+) -> None:
+    publisher = client.publisher(stream, name="wms", sub_batch=100)
+    publish(publisher, 1, 500)
+    publisher.check_alone()
+    with direct.publisher(stream, name="wms", sub_batch=100) as other:
+        send_own(other, 501, 500)
+    publish(publisher, 501, 300)  # each is confirmed, and none is in the log
+    with pytest.raises(ProducerConflictError, match=r"the log is at 1000, we are at 800"):
+        publisher.close()
+    assert direct.query_sequence("wms", stream) == 1_000
+    assert direct.query_sequence("nobody", stream) == 0
+
+
+def test_a_run_that_stops_under_a_name_leaves_no_short_block(
+    client: StreamClient, direct: StreamClient, stream: str
+) -> None:
+    publisher = client.publisher(stream, name="wms", sub_batch=100)
+    send_own(publisher, 1, 250)
+    publisher.drain(20)
+    publisher.close(timeout=0)
+    assert (publisher.confirmed, publisher.unconfirmed) == (200, 0)
+    with direct.publisher(stream, name="wms", sub_batch=100) as other:
+        assert other.last_sequence == 200
+        send_own(other, 201, 250)
+    assert anomalies(direct, stream, 450, 450) == []
+
+
 # -- offsets stored by name ----------------------------------------------------------------
 
 

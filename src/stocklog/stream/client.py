@@ -228,6 +228,10 @@ class StreamClient:
         """Leave the offset of the last handled message; see `stocklog.stream.tracking`."""
         self._ask(lambda connection: tracking.store_offset(connection, name, stream, offset))
 
+    def query_sequence(self, name: str, stream: str) -> int:
+        """The last number under a producer's name; see `stocklog.stream.tracking`."""
+        return self._ask(lambda connection: tracking.query_sequence(connection, name, stream))
+
     def _probe(self, name: str, ask: Callable[[Probe], _Result]) -> _Result:
         connection = self._connect_to_stream(name, leader=True)
         try:

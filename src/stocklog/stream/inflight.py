@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stocklog.protocol import frames
+from stocklog.stream.options import PublisherOptions
 from stocklog.stream.transport import Piece
 
 __all__ = ["InFlight", "SentFrame"]
@@ -77,6 +78,13 @@ class InFlight:
         self.entries += len(frame.ids)
         self.size += frame.size
         self.messages += int(frame.messages.sum())
+
+    def has_room(self, frame: SentFrame, options: PublisherOptions) -> bool:
+        """Whether a frame may be sent now: it fits the bounds, or nothing else is on its way."""
+        return not self.entries or (
+            self.size + frame.size <= options.max_unconfirmed_bytes
+            and self.entries + len(frame.ids) <= options.max_unconfirmed_entries
+        )
 
     def answer(self, ids: npt.NDArray[np.uint64]) -> int:
         """Strike out entries.

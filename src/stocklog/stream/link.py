@@ -11,6 +11,7 @@ import numpy.typing as npt
 from stocklog.errors import CommandError, ConnectionLostError, StreamError
 from stocklog.protocol import codes, frames
 from stocklog.protocol.frames import Key
+from stocklog.stream import tracking
 from stocklog.stream.connection import Connection
 from stocklog.stream.positions import Probe
 
@@ -68,6 +69,7 @@ class PublisherLink:
         self.sequence = 0
         self.lost: StreamError | None = None
         self._stream = stream
+        self._name = name or ""
         self._events = events
         connection.handler = self
         connection.checked(
@@ -78,15 +80,13 @@ class PublisherLink:
             stream=stream,
         )
         if name is not None:
-            answer = connection.checked(
-                Key.QUERY_PUBLISHER_SEQUENCE,
-                f"Asking for the last number of producer {name!r} in stream {stream!r}",
-                reference=name,
-                stream=stream,
-            )
-            self.sequence = answer.values["sequence"]
+            self.sequence = self.ask_sequence()
             if settle and self.sequence:
                 self._settle()
+
+    def ask_sequence(self) -> int:
+        """The highest publishing id that the log has under the name now; 0 for none."""
+        return tracking.query_sequence(self.connection, self._name, self._stream)
 
     def _settle(self) -> None:
         """Wait until the last message of the leader's log, or a later one, is committed."""

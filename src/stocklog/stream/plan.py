@@ -38,6 +38,7 @@ class ReadPlan:
             one of them: without, a range that ends there would wait for the next message.
         is_empty: whether there is nothing to read.
         notes: what the reader should be told.
+        gaps: (first, last) offsets that were asked for and are cut already.
     """
 
     start: Offset
@@ -48,6 +49,7 @@ class ReadPlan:
     sees_all: bool = False
     is_empty: bool = False
     notes: list[str] = field(default_factory=list)
+    gaps: list[tuple[int, int]] = field(default_factory=list)
 
     def is_past(self, header: ChunkHeader) -> bool:
         """Whether the chunk, and all after it, lie behind the end."""
@@ -155,9 +157,10 @@ def _from_offset(probe: Probe, offset: int) -> ReadPlan:
     plan = ReadPlan(at_offset(offset), offset)
     first = probe.first()
     if first is not None and first > offset:
+        plan.gaps.append((offset, first - 1))
         plan.notes.append(
             f"Offset {offset} is not kept any more: retention has cut the log; "
-            f"it begins with offset {first}"
+            f"it begins with offset {first}, offsets {offset} to {first - 1} are gone"
         )
     return plan
 

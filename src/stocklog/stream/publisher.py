@@ -18,6 +18,7 @@ entry that is sent again is confirmed once it is committed.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -28,13 +29,14 @@ import numpy.typing as npt
 
 from stocklog.errors import (
     ConnectionLostError,
-    ProducerConflictError,
     StocklogError,
     StreamError,
     UnconfirmedError,
     UsageError,
 )
 from stocklog.protocol import amqp, codes
+from stocklog.stream import outcomes
+from stocklog.stream.closing import ClosesItself
 from stocklog.stream.connection import WAKE_UP, Connection
 from stocklog.stream.inflight import InFlight, SentFrame
 from stocklog.stream.link import PublisherLink
@@ -49,7 +51,7 @@ log = logging.getLogger(__name__)
 _CLOSE_TIMEOUT = 5.0
 
 
-class Publisher:
+class Publisher(ClosesItself):
     """Publishes to one stream over a connection of its own.
 
     Use one from one thread at a time; `confirmed` and the like may be read from any.
@@ -160,14 +162,7 @@ class Publisher:
             self.went_down(link, error)
 
     def _wait_for_room(self, frame: SentFrame) -> None:
-        options, in_flight = self.options, self._in_flight
-        while not self._up or (
-            in_flight.entries
-            and (
-                in_flight.size + frame.size > options.max_unconfirmed_bytes
-                or in_flight.entries + len(frame.ids) > options.max_unconfirmed_entries
-            )
-        ):
+        while not (self._up and self._in_flight.has_room(frame, self.options)):
             self._raise_error()
             self._changed.wait(WAKE_UP)
         self._raise_error()
@@ -207,6 +202,24 @@ class Publisher:
         if deadline is not None and not self._wait_until_up(deadline):
             raise self._unconfirmed(f"within {timeout:g} s")
         self.push()
+        self._wait_for_confirms(deadline, timeout)
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until all that was sent is confirmed; a sub-batch that is not full stays here.
+
+        For a run under a name that stops before its end: whoever goes on keeps the borders.
+
+        Args:
+            timeout: as for `flush`.
+
+        Raises:
+            UnconfirmedError: the time was over first.
+            StreamError: as for `send`.
+        """
+        self._check_usable()
+        self._wait_for_confirms(None if timeout is None else time.monotonic() + timeout, timeout)
+
+    def _wait_for_confirms(self, deadline: float | None, timeout: float | None) -> None:
         with self._changed:
             while self._in_flight.entries:
                 self._raise_error()
@@ -223,12 +236,7 @@ class Publisher:
             )
 
     def _unconfirmed(self, when: str) -> UnconfirmedError:
-        count = self.sent - self._confirmed
-        return UnconfirmedError(
-            f"The broker did not confirm {count} messages to stream {self.stream!r} {when}",
-            "They may be in the log or not. A disk alarm blocks publishers: see the broker's log",
-            unconfirmed=count,
-        )
+        return outcomes.unconfirmed(self.stream, self.sent - self._confirmed, when)
 
     # -- what the link tells, on the connection's thread -----------------------------------
 
@@ -264,8 +272,7 @@ class Publisher:
 
     def _fail(self, error: StreamError) -> None:
         with self._changed:
-            if self._error is None:
-                self._error = error
+            self._error = self._error or error
             self._changed.notify_all()
 
     # -- recovery, on a thread of its own ---------------------------------------------------
@@ -319,11 +326,9 @@ class Publisher:
         for frame in waiting:
             if self._closing.is_set():
                 break
-            resent.entries += frame.left
-            resent.messages += frame.messages_left()
             pieces = frame.pieces_left()
+            resent.count(frame, pieces)
             link.connection.send(pieces)
-            resent.bytes += sum(map(len, pieces))
         with self._changed:
             if link.lost is not None or not link.connection.is_open:
                 raise link.lost or ConnectionLostError(f"{link.connection.where} was lost again")
@@ -331,15 +336,25 @@ class Publisher:
             self._changed.notify_all()
         return resent
 
+    def check_alone(self) -> None:
+        """Ask whether the log's number under our name rose by what we sent, and nothing else.
+
+        For the end of a run: a connection that is made again asks by itself, and so does
+        `close`. It finds another producer that is ahead of us, not one that is behind.
+
+        Raises:
+            ProducerConflictError: it is higher: another producer uses the name.
+            CommandError: the broker refuses to say.
+        """
+        if self.options.name is not None and self._up:
+            with contextlib.suppress(ConnectionLostError):
+                self._check_alone(self._link.ask_sequence())
+
     def _check_alone(self, sequence: int) -> None:
         """The number under a name rises by what we send, and by nothing else."""
-        if self.options.name is not None and sequence > self._highest:
-            raise ProducerConflictError(
-                f"Another producer publishes to stream {self.stream!r} under the name "
-                f"{self.options.name!r}: the log is at {sequence}, we are at {self._highest}",
-                "Two live producers of one name lose each other's messages, and the broker does "
-                "not notice. Give each its own name; what we had not got confirmed is unknown",
-            )
+        name = self.options.name
+        if name is not None and sequence > self._highest:
+            raise outcomes.conflict(self.stream, name, sequence, self._highest)
 
     # -- the end ------------------------------------------------------------------------
 
@@ -362,6 +377,7 @@ class Publisher:
                 if timeout is not None:
                     watchdog.start()
                 self.flush(timeout)
+                self.check_alone()
             elif self._in_flight.entries:
                 raise self._unconfirmed("before the connection ended") from self._error
             elif timeout != 0 and not self._told:
@@ -372,10 +388,9 @@ class Publisher:
             self._closing.set()
             with self._changed:
                 link = self._link
-                if self._error is None:  # for a thread that still waits in `send`
-                    self._error = ConnectionLostError(
-                        f"The publisher of stream {self.stream!r} was closed meanwhile"
-                    )
+                closed = f"The publisher of stream {self.stream!r} was closed meanwhile"
+                # For a thread that still waits in `send`.
+                self._error = self._error or ConnectionLostError(closed)
                 self._changed.notify_all()
             link.connection.close()
 
@@ -383,16 +398,3 @@ class Publisher:
         """Wake a flush that waits for room, or in a send that a silent broker does not take."""
         self._fail(self._unconfirmed(f"within {timeout:g} s"))
         self._link.connection.abort()
-
-    def __enter__(self) -> Publisher:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self.close()
-            return
-        # The first error is the one to see.
-        try:
-            self.close(timeout=0)
-        except StreamError as second:
-            log.debug("closing after %r: %s", error, second)

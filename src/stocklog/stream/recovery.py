@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stocklog.errors import (
@@ -20,6 +20,8 @@ from stocklog.errors import (
     StreamNotFoundError,
 )
 from stocklog.protocol import codes
+from stocklog.stream.inflight import SentFrame
+from stocklog.stream.transport import Piece
 
 __all__ = ["BACKOFF", "Attempts", "Backoff", "Resent"]
 
@@ -138,6 +140,12 @@ class Resent:
     entries: int = 0
     messages: int = 0
     bytes: int = 0
+
+    def count(self, frame: SentFrame, pieces: Sequence[Piece]) -> None:
+        """Count what is left of a frame, and the pieces that it was sent as."""
+        self.entries += frame.left
+        self.messages += frame.messages_left()
+        self.bytes += sum(map(len, pieces))
 
     def facts(self) -> dict[str, int]:
         """As a log record carries it."""

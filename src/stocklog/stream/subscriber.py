@@ -90,6 +90,7 @@ class Subscriber:
                 Probe(connection, stream), offset, until_end=until_end
             )
             self.notes += self.plan.notes
+            self.gaps += self.plan.gaps
             if at_leader is not None or self.plan.is_empty:
                 connection.close()
             if not self.plan.is_empty:

@@ -1,6 +1,6 @@
-"""Offsets that a reader leaves with the broker, to go on from there another time.
+"""What the broker keeps under names: readers' offsets, and producers' last numbers.
 
-What is stored is the offset of the last message that was handled; a reader goes on
+What a reader stores is the offset of the last message that was handled; a reader goes on
 behind it. The broker keeps it in the stream itself, as a record of its own.
 """
 
@@ -12,7 +12,34 @@ from stocklog.protocol.frames import Key
 from stocklog.stream.arguments import check_reference
 from stocklog.stream.connection import Connection
 
-__all__ = ["query_offset", "store_offset"]
+__all__ = ["query_offset", "query_sequence", "store_offset"]
+
+
+def query_sequence(connection: Connection, name: str, stream: str) -> int:
+    """Ask for the highest publishing id that the log has under a producer's name.
+
+    Args:
+        connection: to any node.
+        name: the producer's name, 1 to 255 bytes.
+        stream: the stream, which exists.
+
+    Returns:
+        The id; 0 for none. It counts what the leader has, committed or not. The broker
+        remembers 255 names a stream.
+
+    Raises:
+        UsageError: the name cannot be one.
+        StreamNotFoundError, CommandError: the broker refuses.
+        ConnectionLostError: also what brokers do while the stream has no leader.
+    """
+    check_reference(name, "producer")
+    answer = connection.checked(
+        Key.QUERY_PUBLISHER_SEQUENCE,
+        f"Asking for the last number of producer {name!r} in stream {stream!r}",
+        reference=name,
+        stream=stream,
+    )
+    return int(answer.values["sequence"])
 
 
 def query_offset(connection: Connection, name: str, stream: str) -> int | None:
