@@ -7,6 +7,7 @@ a password but its own system user, and is ended by its process id.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import secrets
@@ -14,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +25,9 @@ from typing import Any
 import pytest
 
 from nodes import in_ci
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 OWNER, USER = "owner", "stock"
 """The server's superuser, and the role that the stores belong to, which has no special right."""
@@ -61,6 +66,11 @@ def _unprivileged() -> str | None:
             return pwd.getpwnam(name).pw_name
     missing("there is no user that it could run as")
     raise AssertionError
+
+
+def _die_with_parent() -> None:
+    """Has the kernel send SIGQUIT when the tests are killed: nothing is left behind."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 class PostgresServer:
@@ -117,7 +127,12 @@ class PostgresServer:
                  "-c", "max_wal_size=2GB", "-c", "shared_buffers=128MB"]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                words, **self._options(), stdout=log, stderr=log, start_new_session=True
+                words,
+                **self._options(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         deadline = time.monotonic() + 60
         while not self._answers():

@@ -70,7 +70,8 @@ def verify(
         print_frame(found.differences, table_format)
         report.warn(
             f"{figure(wrong)} of {figure(found.keys)} keys differ from the log",
-            f"Build the store again: end `stocklog project`, delete {where}, start it",
+            f"Build the store again: end `stocklog project`, delete {where} (its file, in "
+            "PostgreSQL its schema), start it",
         )
     report.finish(
         f"{figure(found.keys)} keys compared at offset {found.last_offset}, "

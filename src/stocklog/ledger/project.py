@@ -44,7 +44,8 @@ it is committed."""
 
 _POLL = 0.2
 _NEW_STORE = (
-    "Name another file with --store, or delete that one: `stocklog project` then builds it anew"
+    "Name another store with --store, or delete that one (its file; in PostgreSQL its schema): "
+    "`stocklog project` then builds it anew"
 )
 
 

@@ -200,8 +200,10 @@ def _prepare(db: Connection, target: Target, *, writing: bool) -> None:
     db.adapters.register_dumper(BigintArray, BigintArrayDumper)
     db.execute(SQL("SET search_path = {}").format(Identifier(target.schema)))
     if writing and db.info.server_version >= _CHECKS_CLIENTS:
-        # A writer that was killed lets go of its lock soon, also in mid-statement.
-        db.execute("SET client_connection_check_interval = '500ms'")
+        # A writer that was killed lets go of its lock soon, also in mid-statement. Servers
+        # on some systems cannot look, and refuse.
+        with contextlib.suppress(psycopg.Error):
+            db.execute("SET client_connection_check_interval = '500ms'")
 
 
 @contextlib.contextmanager
