@@ -330,6 +330,9 @@ def test_a_uri_that_cannot_be_meant_is_a_usage_error(
         ["stream", "create", "x", "--max-age", "soon"],
         ["stream", "create", "x", "--max-length-bytes", "much"],
         ["stream", "create", "x", "--replicas", "0"],
+        ["stream", "create", "x" * 234],
+        ["produce", "--stream", "x" * 234],
+        ["load", "-", "--stream", "ñ" * 117],
         ["stream", "info"],
         ["stream", "delete", "x"],
         ["completion", "tcsh"],
@@ -345,6 +348,20 @@ def test_wrong_usage_is_told_before_any_broker_is_asked(
     said = capsys.readouterr().err
     assert said.startswith("stocklog: error: ")
     assert "127.0.0.1" not in said
+
+
+def test_a_name_that_is_too_long_to_be_made_can_still_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STOCKLOG_URI", "rabbitmq-stream://a:b@127.0.0.1:9")
+    assert main(["stream", "create", "x" * 234]) == 2
+    said = capsys.readouterr().err
+    assert "234 bytes" in said
+    assert "at most 233" in said
+    assert "never get a leader" in said
+    for words in (["consume", "--stream"], ["stream", "info"], ["stream", "delete", "--yes"]):
+        assert main([*words, "x" * 234]) == 1  # as far as the broker, which does not answer
+        assert "127.0.0.1:9" in capsys.readouterr().err
 
 
 def test_a_read_that_cannot_begin_leaves_the_old_file_alone(

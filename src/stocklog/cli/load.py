@@ -16,8 +16,8 @@ from stocklog.cli.options import (
     envelope_options,
     example,
     report_options,
-    stream_option,
     writable,
+    written_stream_option,
 )
 from stocklog.cli.progress import Progress
 from stocklog.cli.report import Report, figure
@@ -43,7 +43,7 @@ _REASONS_SHOWN = 20
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@stream_option
+@written_stream_option
 @click.option(
     "--input-format",
     type=click.Choice(["csv", "jsonl", "parquet"]),

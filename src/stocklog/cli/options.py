@@ -20,10 +20,12 @@ __all__ = [
     "broker_options",
     "envelope_options",
     "example",
+    "new_stream_name",
     "report_options",
     "stream_option",
     "table_option",
     "writable",
+    "written_stream_option",
 ]
 
 DEFAULT_STREAM = "inventory_updates"
@@ -128,22 +130,43 @@ def report_options(function: Function) -> Function:
 
 def stream_option(function: Function) -> Function:
     """Add `--stream`, which is `inventory_updates` unless said otherwise."""
-    option = click.option(
+    return _stream_option(_stream_name)(function)
+
+
+def written_stream_option(function: Function) -> Function:
+    """Add `--stream` of a command that makes the stream if there is none."""
+    return _stream_option(new_stream_name)(function)
+
+
+def _stream_option(
+    check: Callable[[click.Context, click.Parameter, str], str],
+) -> Callable[[Function], Function]:
+    return click.option(
         "-s",
         "--stream",
         metavar="NAME",
         default=DEFAULT_STREAM,
         show_default=True,
-        callback=_checked_stream,
+        callback=check,
         help="The stream.",
     )
-    return option(function)
 
 
-def _checked_stream(ctx: click.Context, param: click.Parameter, value: str) -> str:
+def _stream_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
     from stocklog.stream.arguments import check_stream_name
 
     return value if value == DEFAULT_STREAM else check_stream_name(value)
+
+
+def new_stream_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Refuse a name that no stream can be made with, before a broker is asked or started.
+
+    No virtual host's name is shorter than `/`. In one with a longer name fewer bytes are
+    left for the stream's, which `StreamClient.create_stream` checks.
+    """
+    from stocklog.stream.arguments import check_new_stream_name
+
+    return value if value == DEFAULT_STREAM else check_new_stream_name(value, "/")
 
 
 def table_option(function: Function) -> Function:

@@ -15,7 +15,7 @@ from stocklog.cli.options import (
     envelope_options,
     example,
     report_options,
-    stream_option,
+    written_stream_option,
 )
 from stocklog.cli.progress import Progress
 from stocklog.cli.report import Report, figure
@@ -49,7 +49,7 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
         "stocklog produce --forever --rate 500",
     )
 )
-@stream_option
+@written_stream_option
 @click.option(
     "-n",
     "--count",

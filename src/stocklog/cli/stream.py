@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from stocklog.cli.options import BrokerChoice, broker_options, example, report_options, table_option
+from stocklog.cli.options import (
+    BrokerChoice,
+    broker_options,
+    example,
+    new_stream_name,
+    report_options,
+    table_option,
+)
 from stocklog.cli.report import Report, figure
 from stocklog.cli.session import connected
 from stocklog.cli.sizes import SIZE, in_words
@@ -35,7 +42,7 @@ def stream() -> None:
         "stocklog stream create inventory_updates --max-age 30D --max-length-bytes 50GB",
     )
 )
-@click.argument("name")
+@click.argument("name", callback=new_stream_name)
 @click.option("--max-age", metavar="AGE", help="Keep so long, e.g. 7D (units Y M D h m s).")
 @click.option(
     "--max-length-bytes",
