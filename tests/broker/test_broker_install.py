@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -126,8 +127,35 @@ def test_a_missing_rabbitmq_gives_the_command_that_installs_it(
         find_installation(environment=tools, base=tmp_path)
     remedy = caught.value.remedy
     assert "apt-get install --yes rabbitmq-server" in remedy
-    made, removed = remedy.index("tee /usr/sbin/policy-rc.d"), remedy.index("rm -f /usr/sbin/")
-    assert made < remedy.index("apt-get install") < removed
+    assert "/usr/sbin/policy-rc.d" in remedy
+
+
+@pytest.mark.parametrize("status", [0, 100])
+@pytest.mark.parametrize(
+    "before", [None, "#!/bin/sh\nexit 104\n"], ids=["none", "one of the admin's"]
+)
+def test_the_command_forbids_services_while_it_installs_and_leaves_things_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None, status: int
+) -> None:
+    monkeypatch.setattr(install.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(install.os, "geteuid", lambda: 0)
+    policy, seen = tmp_path / "policy-rc.d", tmp_path / "seen"
+    if before is not None:
+        policy.write_text(before)
+    fake = tmp_path / "apt-get"
+    fake.write_text(
+        f"#!/bin/sh\n[ $1 = install ] || exit 0\n{policy}; echo $? $* >{seen}\nexit {status}\n"
+    )
+    fake.chmod(0o755)
+    hint = install.install_hint()
+    typed = hint.removeprefix("Install it with: ").partition(" (the policy-rc.d")[0]
+    typed = typed.replace("/usr/sbin/policy-rc.d", str(policy))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", typed], env={"PATH": path}, check=False)
+    assert done.returncode == status
+    assert seen.read_text() == "101 install --yes rabbitmq-server\n"
+    assert (policy.read_text() if policy.exists() else None) == before
+    assert not (tmp_path / "policy-rc.d.kept").exists()
 
 
 def test_on_a_mac_the_command_is_homebrews(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +166,7 @@ def test_on_a_mac_the_command_is_homebrews(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_ordinary_user_gets_the_command_with_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(install.os, "geteuid", lambda: 1000)
-    assert "sudo apt-get install" in install.install_hint()
+    assert "sudo sh -c" in install.install_hint()
     monkeypatch.setattr(install.os, "geteuid", lambda: 0)
     assert "sudo" not in install.install_hint()
 

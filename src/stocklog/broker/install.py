@@ -16,11 +16,13 @@ from pathlib import Path
 
 from stocklog.errors import BrokerNotFoundError, UsageError
 
+# A policy-rc.d that is there already is put back, whatever becomes of the installation.
+_POLICY = "/usr/sbin/policy-rc.d"
 _DEBIAN = (
-    "printf '#!/bin/sh\\nexit 101\\n' | {sudo}tee /usr/sbin/policy-rc.d >/dev/null"
-    " && {sudo}chmod 755 /usr/sbin/policy-rc.d"
-    " && {sudo}apt-get update; {sudo}apt-get install --yes rabbitmq-server;"
-    " {sudo}rm -f /usr/sbin/policy-rc.d"
+    f"{{sudo}}sh -c 'p={_POLICY}; [ ! -e $p ] || mv $p $p.kept;"
+    ' trap "rm -f $p; [ ! -e $p.kept ] || mv $p.kept $p" EXIT; trap "exit 130" INT;'
+    ' printf "#!/bin/sh\\nexit 101\\n" >$p; chmod 755 $p;'
+    " apt-get update; apt-get install --yes rabbitmq-server'"
 )
 _HOMEBREW = ("opt/homebrew/opt/rabbitmq/sbin", "usr/local/opt/rabbitmq/sbin")
 _TOOL_FOLDERS = (
