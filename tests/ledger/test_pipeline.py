@@ -1,4 +1,4 @@
-"""Work in two threads."""
+"""Work in several threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stocklog.ledger.pipeline import ahead
+from stocklog.ledger.pipeline import ahead, mapped
 
 
 def test_items_come_in_order_and_all_of_them() -> None:
@@ -82,3 +82,81 @@ def test_whoever_leaves_early_ends_the_maker_and_closes_the_items() -> None:
     for _ in ahead(make()):
         break
     assert closed.wait(5)
+
+
+def test_results_keep_the_order_of_the_items_whichever_is_done_first() -> None:
+    def slow_for_even(item: int) -> int:
+        time.sleep(0.002 * (item % 2 == 0))
+        return item * 10
+
+    assert list(mapped(range(60), slow_for_even, workers=3)) == [10 * n for n in range(60)]
+
+
+def test_a_result_is_handed_over_while_the_source_waits() -> None:
+    more = threading.Event()
+
+    def make() -> Iterator[int]:
+        yield 1
+        assert more.wait(10)
+        yield 2
+
+    results = mapped(make(), str, workers=2)
+    assert next(results) == "1"
+    more.set()
+    assert next(results) == "2"
+
+
+def test_the_functions_error_comes_in_its_place_and_ends_the_work() -> None:
+    made: list[int] = []
+
+    def make() -> Iterator[int]:
+        for item in range(1000):
+            made.append(item)
+            yield item
+
+    def fail_at_three(item: int) -> int:
+        if item == 3:
+            raise ValueError("three")
+        return item
+
+    results = mapped(make(), fail_at_three, workers=2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="three"):
+        next(results)
+    assert len(made) < 20
+
+
+def test_the_sources_error_comes_after_the_results_before_it() -> None:
+    def make() -> Iterator[int]:
+        yield 1
+        raise ValueError("source")
+
+    results = mapped(make(), str)
+    assert next(results) == "1"
+    with pytest.raises(ValueError, match="source"):
+        next(results)
+
+
+def test_few_items_are_in_work_while_a_result_is_used() -> None:
+    begun: list[int] = []
+
+    def note(item: int) -> int:
+        begun.append(item)
+        return item
+
+    results = mapped(range(100), note, workers=2)
+    assert next(results) == 0
+    time.sleep(0.3)
+    assert len(begun) <= 5
+    assert list(results) == list(range(1, 100))
+
+
+def test_whoever_stops_taking_leaves_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+    results = mapped(range(100), str, workers=2)
+    next(results)
+    results.close()
+    deadline = time.monotonic() + 5
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not set(threading.enumerate()) - before

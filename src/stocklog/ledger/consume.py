@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stocklog.ledger.batch import Batch, decode
-from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
+from stocklog.ledger.pipeline import OnTick, Tick, ignore, mapped
 from stocklog.ledger.writers import Sink
 from stocklog.protocol.chunk import MessageBlock
 from stocklog.stream import StreamClient, Subscriber, parse_offset
@@ -121,7 +121,7 @@ def consume(
     stop: threading.Event | None = None,
     summary: ConsumeSummary | None = None,
 ) -> ConsumeSummary:
-    """Read a stream into a sink; messages are decoded in a second thread.
+    """Read a stream into a sink; messages are decoded in threads of their own.
 
     Args:
         client: connected.
@@ -152,7 +152,9 @@ def consume(
         # the subscriber tells by its gaps.
         cut = spec.start is Start.OFFSET and bool(subscriber.notes)
         summary.gap = cut
-        for batch in ahead(batches(subscriber, count=count, stop=stop), stop=stop):
+        for batch in mapped(_blocks(subscriber, count, stop), decode, stop=stop):
+            if not batch.messages:
+                continue
             try:
                 sink.write(batch)
             except BrokenPipeError:

@@ -1,16 +1,20 @@
-"""Work in two threads: one makes the next items while the other uses this one."""
+"""Work in several threads: the next items are made while this one is used."""
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["OnTick", "Tick", "ahead", "ignore"]
+__all__ = ["OnTick", "Tick", "ahead", "ignore", "mapped"]
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _POLL = 0.1
 """Seconds after which a blocked side looks whether the other has ended."""
@@ -47,7 +51,7 @@ class _End(Generic[Item]):
 
 def ahead(
     items: Iterable[Item], *, depth: int = 2, stop: threading.Event | None = None
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Iterate in a worker thread, at most `depth` items ahead of the one who takes them.
 
     Args:
@@ -95,6 +99,49 @@ def ahead(
     finally:
         left.set()
         worker.join(timeout=2 * _POLL)
+
+
+def mapped(
+    items: Iterable[Item],
+    function: Callable[[Item], Result],
+    *,
+    workers: int | None = None,
+    stop: threading.Event | None = None,
+) -> Generator[Result, None, None]:
+    """Apply a function to items in worker threads; the results keep the items' order.
+
+    It pays where the function lets go of Python's lock for long, as NumPy, Polars and Arrow
+    do on columns: two workers on two cores decode a fifth to a third faster than one.
+
+    Args:
+        items: where the items come from; iterated in a thread of its own.
+        function: what makes a result of an item; called in several threads at once.
+        workers: how many threads; None: two, or one where this process has one processor.
+        stop: ends the iteration early once it is set.
+
+    Yields:
+        The results in the order of the items. At most `workers` + 2 items are in work or
+        finished while one result is being used.
+
+    Raises:
+        BaseException: whatever `items` or the function raised, after the results before it.
+    """
+    threads = workers or min(2, _processors())
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="stocklog-mapped")
+    try:
+        begun = (pool.submit(function, item) for item in items)
+        with closing(ahead(begun, depth=threads, stop=stop)) as futures:
+            for future in futures:
+                yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _put(

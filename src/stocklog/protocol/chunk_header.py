@@ -10,7 +10,7 @@ from zlib_ng import zlib_ng
 from stocklog.errors import ProtocolError
 from stocklog.protocol.compression import BytesLike, as_view
 
-__all__ = ["HEADER_SIZE", "USER", "ChunkHeader", "check_crc", "parse_header"]
+__all__ = ["HEADER_SIZE", "USER", "ChunkHeader", "check_crc", "count_records", "parse_header"]
 
 HEADER_SIZE = 48
 """Bytes of a chunk's header as delivered; trailer and bloom filter are never sent."""
@@ -72,6 +72,15 @@ def parse_header(view: BytesLike) -> ChunkHeader:
     if chunk_id + records > _MAX_OFFSET:
         raise ProtocolError(f"a chunk says it begins at offset {chunk_id}, which is beyond 2^63")
     return ChunkHeader(kind, entries, records, timestamp, epoch, chunk_id, crc, length)
+
+
+def count_records(view: BytesLike) -> int:
+    """How many messages a chunk says it holds; nothing about it is checked yet.
+
+    Args:
+        view: the chunk from its first byte on.
+    """
+    return int.from_bytes(view[4:8], "big")
 
 
 def check_crc(header: ChunkHeader, data: BytesLike) -> None:
