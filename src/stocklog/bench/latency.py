@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stocklog.bench.clocks import latencies, percentiles
-from stocklog.bench.job import Job, run_job
+from stocklog.bench.job import run_job
 from stocklog.bench.report import Column, Report, Section
 from stocklog.bench.streams import Bench
 
@@ -60,21 +60,11 @@ def measure(bench: Bench, report: Report) -> None:
 def _one(bench: Bench, verb: str, rate: int, sub_batch: int, number: int) -> dict[str, Any]:
     count = int(rate * _SECONDS)
     with bench.stream("latency") as stream, ThreadPoolExecutor(2) as pool:
-        reading = pool.submit(
-            run_job,
-            Job("live", "read", bench.uri, stream, count, 0, options={"seconds": 4 * _SECONDS}),
-        )
+        seconds = 4 * _SECONDS
+        reading = pool.submit(run_job, bench.job("live", "read", stream, count, 0, seconds=seconds))
+        pace = {"rate": rate, "sub_batch": sub_batch}
         publishing = pool.submit(
-            run_job,
-            Job(
-                "live",
-                verb,
-                bench.uri,
-                stream,
-                count,
-                _SEED + number,
-                options={"rate": rate, "sub_batch": sub_batch},
-            ),
+            run_job, bench.job("live", verb, stream, count, _SEED + number, **pace)
         )
         published, delivered = publishing.result(), reading.result()
     values = latencies(published.facts["edges"], delivered.facts["edges"])

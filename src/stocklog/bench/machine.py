@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shlex
 import shutil
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,9 +16,12 @@ import psutil
 from stocklog._version import __version__
 from stocklog.errors import StocklogError
 
-__all__ = ["check_disk", "describe"]
+__all__ = ["check_disk", "command_line", "describe"]
 
 _PACKAGES = ("rstream", "pika", "polars", "pyarrow", "numpy", "lz4")
+
+# Greedy up to the last @ in front of the path: an @ in a password may stand as it is.
+_PASSWORD = re.compile(r"(://[^/:@\s]+:)[^/\s]*@")
 
 
 def describe(broker_version: str) -> dict[str, str]:
@@ -29,6 +35,12 @@ def describe(broker_version: str) -> dict[str, str]:
         "stocklog": __version__,
         **{name: found for name in _PACKAGES if (found := _installed(name))},
     }
+
+
+def command_line() -> str:
+    """What was typed, fit to stand in a report: passwords of URIs are masked."""
+    words = [_PASSWORD.sub(r"\1***@", word) for word in sys.argv[1:]]
+    return shlex.join(["stocklog", *words])
 
 
 def _processor() -> str:

@@ -60,6 +60,8 @@ def _lines(axes: Any, section: Section) -> None:
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
     axes.set_xlabel(section.axes[0])
     axes.set_ylabel(section.axes[1])
+    if section.log_x:
+        axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)

@@ -35,6 +35,7 @@ class Section:
         bars: name and updates a second, for a picture of bars; empty for none.
         lines: name to points (x, y), for a picture of lines; empty for none.
         axes: what x and y of the lines are.
+        log_x: whether x is drawn by powers.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Section:
     bars: list[tuple[str, float]] = field(default_factory=list)
     lines: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     axes: tuple[str, str] = ("", "")
+    log_x: bool = False
 
 
 @dataclass(slots=True)
@@ -114,7 +116,8 @@ class Report:
 
 def _table(section: Section, *, plain: bool) -> str:
     heads = [column.head for column in section.columns]
-    widths = [max(len(heads[i]), *(len(row[i]) for row in section.rows)) for i in range(len(heads))]
+    lines = [heads, *section.rows]
+    widths = [max(len(row[i]) for row in lines) for i in range(len(heads))]
 
     def line(cells: Sequence[str]) -> str:
         padded = [
@@ -136,18 +139,21 @@ def _table(section: Section, *, plain: bool) -> str:
     return "\n".join([line(heads), rule, *(line(row) for row in section.rows)])
 
 
-def rates_section(title: str, text: str, measured: Sequence[Measured], yardstick: str) -> Section:
-    """A table of rates, each as a multiple of one contender's.
+def rates_section(
+    title: str, text: str, measured: Sequence[Measured], *, head: str = "× rstream"
+) -> Section:
+    """A table of rates, each as a multiple of its yardstick's.
 
     Args:
         title: the section's.
         text: how to read it.
         measured: the contenders.
-        yardstick: the name of the one that counts as 1.
+        head: of the column of multiples: what the yardsticks are.
     """
-    base = next((one.median for one in measured if one.name == yardstick), None)
+    medians = {one.contender.key: one.median for one in measured}
     rows, figures = [], {}
     for one in measured:
+        base = medians.get(one.contender.yardstick)
         times = one.median / base if base else None
         rows.append(
             [
@@ -162,6 +168,7 @@ def rates_section(title: str, text: str, measured: Sequence[Measured], yardstick
         figures[one.name] = {
             "rates": one.rates,
             "median": one.median,
+            "yardstick": one.contender.yardstick,
             "times": times,
             "cpu_ns_per_update": one.cpu_per_update,
             "peak_bytes": one.peak_bytes,
@@ -171,7 +178,7 @@ def rates_section(title: str, text: str, measured: Sequence[Measured], yardstick
         Column("contender", right=False),
         Column("updates/s"),
         Column("spread"),
-        Column(f"× {yardstick}"),
+        Column(head),
         Column("CPU ns/update"),
         Column("peak MB"),
     ]

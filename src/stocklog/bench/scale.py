@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass, field
 
 from stocklog.bench.job import Job, Result, run_job
 from stocklog.bench.report import Column, Report, Section
@@ -13,6 +13,8 @@ from stocklog.bench.streams import Bench
 
 __all__ = ["measure"]
 
+# Of --count: the longest is too long for --quick, whose count is small.
+_LENGTHS = (0.1, 1, 10, 50)
 _PRODUCERS = (1, 2, 4)
 _READERS = (1, 2, 4, 8)
 _BODY_SIZES = (100, 1_000, 10_000, 100_000)
@@ -30,73 +32,128 @@ _COLUMNS = [
 
 
 def measure(bench: Bench, report: Report) -> None:
-    """Measure each dimension and add its table to the report."""
-    lengths = [bench.count // 10, bench.count, bench.count * 10]
-    report.sections += [
-        _section(
-            bench,
-            "Scale: length",
-            "`produce` of so many updates, and `consume first -e --format none` of them.",
-            [(f"produce {n:,}", _produced(n)) for n in lengths]
-            + [(f"consume {n:,}", _consumed(n)) for n in lengths],
-        ),
-        _section(
-            bench,
-            "Scale: producers",
-            "Producers at the same time on one stream, the updates shared out.",
-            [(f"{n} producing", _producers(n)) for n in _PRODUCERS],
-        ),
-        _section(
-            bench,
-            "Scale: readers",
-            "Readers at the same time, each of the whole stream; the rate is the sum.",
-            [(f"{n} reading", _readers(n)) for n in _READERS],
-        ),
-        _section(
-            bench,
-            "Scale: size of bodies",
-            "Bodies of random letters, published as sub-batches; no JSON is made or read.",
-            [(f"{size:,} bytes", _bodies(size)) for size in _BODY_SIZES],
-        ),
-    ]
+    """Measure each dimension, or those of `bench.only`, and add its table to the report."""
+    for key, section in _DIMENSIONS.items():
+        if not bench.only or key in bench.only:
+            report.sections.append(section(bench))
 
 
-Case = Callable[[Bench, int], list[Result]]
+@dataclass(slots=True)
+class _Point:
+    """One place on an axis, and what was measured there: results of each round, one a process."""
+
+    series: str
+    x: int
+    label: str
+    rounds: list[list[Result]] = field(default_factory=list)
+
+    @property
+    def rates(self) -> list[float]:
+        """All updates by the longest of the clocks, which run at the same time."""
+        return [
+            sum(one.updates for one in results) / max(one.seconds for one in results)
+            for results in self.rounds
+        ]
 
 
-def _section(bench: Bench, title: str, text: str, cases: Sequence[tuple[str, Case]]) -> Section:
-    kept: dict[str, list[list[Result]]] = {name: [] for name, _ in cases}
+Measure = Callable[[Bench, str, int, int], list[Result]]
+"""Does one round: the bench, a new stream, the place on the axis, the number of the round."""
+
+
+def _by_length(bench: Bench) -> Section:
+    points = []
+    for times in _LENGTHS:
+        count = int(bench.count * times)
+        produced = _Point("produce", count, f"produce {count:,}")
+        consumed = _Point("consume", count, f"consume {count:,}")
+        points += [produced, consumed]
     for number in range(bench.rounds):
-        for name, case in cases:
-            bench.tell(f"round {number + 1}: {title}: {name}")
-            kept[name].append(case(bench, number))
-    rows, figures, bars = [], {}, []
-    for name, rounds in kept.items():
-        rates = [_rate(results) for results in rounds]
-        median = statistics.median(rates)
-        last = rounds[-1]
+        for produced, consumed in zip(points[::2], points[1::2], strict=True):
+            bench.tell(f"round {number + 1}: {produced.x:,} updates out and in")
+            with bench.stream("scale") as stream:
+                job = _produce(bench, stream, produced.x, _SEED + number)
+                produced.rounds.append([run_job(job)])
+                consumed.rounds.append([run_job(_consume(bench, stream, produced.x))])
+    return _section(
+        "Scale: length",
+        "`produce` of so many updates, and `consume first -e --format none` of the same stream.",
+        points,
+        ("updates", True),
+    )
+
+
+def _by_producers(bench: Bench) -> Section:
+    return _section(
+        "Scale: producers",
+        "Producers at the same time on one stream, the updates shared out.",
+        _rounds(bench, "producing", _PRODUCERS, _produce_together),
+        ("producers", False),
+    )
+
+
+def _by_readers(bench: Bench) -> Section:
+    return _section(
+        "Scale: readers",
+        "Readers at the same time, each of the whole stream; the rate is the sum.",
+        _rounds(bench, "reading", _READERS, _read_together),
+        ("readers", False),
+    )
+
+
+def _by_body_size(bench: Bench) -> Section:
+    return _section(
+        "Scale: size of bodies",
+        "Bodies of random letters, published as sub-batches; no JSON is made or read.",
+        _rounds(bench, "bytes", _BODY_SIZES, _publish_bodies),
+        ("bytes of a body", True),
+    )
+
+
+_DIMENSIONS: dict[str, Callable[[Bench], Section]] = {
+    "length": _by_length,
+    "producers": _by_producers,
+    "readers": _by_readers,
+    "bodies": _by_body_size,
+}
+
+
+def _rounds(bench: Bench, series: str, axis: Sequence[int], measured: Measure) -> list[_Point]:
+    points = [_Point(series, x, f"{x:,} {series}") for x in axis]
+    for number in range(bench.rounds):
+        for point in points:
+            bench.tell(f"round {number + 1}: {point.label}")
+            with bench.stream("scale") as stream:
+                point.rounds.append(measured(bench, stream, point.x, number))
+    return points
+
+
+def _section(title: str, text: str, points: list[_Point], axis: tuple[str, bool]) -> Section:
+    rows, figures = [], {}
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for point in points:
+        last, median = point.rounds[-1], statistics.median(point.rates)
         size = sum(result.facts.get("bytes", 0) for result in last)
         seconds = max(result.seconds for result in last)
         cpu = sum(r.cpu_seconds for r in last) / sum(r.updates for r in last) * 1e9
-        peak = max(result.peak_bytes for result in last)
+        peak = max(result.peak_bytes for results in point.rounds for result in results)
         rows.append(
             [
-                name,
+                point.label,
                 f"{median:,.0f}",
-                f"{min(rates):,.0f} – {max(rates):,.0f}",
+                f"{min(point.rates):,.0f} – {max(point.rates):,.0f}",
                 f"{size / seconds / 1e6:,.0f}" if size else "",
                 f"{cpu:,.0f}",
                 f"{peak / 1e6:,.0f}",
             ]
         )
-        figures[name] = {"rates": rates, "cpu_ns_per_update": cpu, "peak_bytes": peak}
-        bars.append((name, median))
-    return Section(title, text, _COLUMNS, rows, figures, bars)
-
-
-def _rate(results: list[Result]) -> float:
-    """All updates by the longest of the clocks, which run at the same time."""
-    return sum(result.updates for result in results) / max(result.seconds for result in results)
+        figures[point.label] = {
+            "rates": point.rates,
+            "cpu_ns_per_update": cpu,
+            "peak_bytes": peak,
+        }
+        lines.setdefault(point.series, []).append((point.x, median))
+    axes = (axis[0], "updates a second in all")
+    return Section(title, text, _COLUMNS, rows, figures, lines=lines, axes=axes, log_x=axis[1])
 
 
 def _together(jobs: list[Job]) -> list[Result]:
@@ -105,61 +162,23 @@ def _together(jobs: list[Job]) -> list[Result]:
 
 
 def _produce(bench: Bench, stream: str, count: int, seed: int) -> Job:
-    return Job("stocklog", "publish", bench.uri, stream, count, seed)
+    return bench.job("stocklog", "publish", stream, count, seed)
 
 
 def _consume(bench: Bench, stream: str, count: int) -> Job:
-    options: dict[str, Any] = {"arguments": ["--format", "none"]}
-    return Job("stocklog", "read", bench.uri, stream, count, 0, options=options)
+    return bench.job("stocklog", "read", stream, count, 0, arguments=["--format", "none"])
 
 
-def _produced(count: int) -> Case:
-    def case(bench: Bench, number: int) -> list[Result]:
-        with bench.stream("scale") as stream:
-            return [run_job(_produce(bench, stream, count, _SEED + number))]
-
-    return case
+def _produce_together(bench: Bench, stream: str, producers: int, number: int) -> list[Result]:
+    seeds = range(_SEED + 10 * number, _SEED + 10 * number + producers)
+    return _together([_produce(bench, stream, bench.count // producers, seed) for seed in seeds])
 
 
-def _consumed(count: int) -> Case:
-    def case(bench: Bench, number: int) -> list[Result]:
-        with bench.stream("scale") as stream:
-            run_job(_produce(bench, stream, count, _SEED + number))
-            return [run_job(_consume(bench, stream, count))]
-
-    return case
+def _read_together(bench: Bench, stream: str, readers: int, number: int) -> list[Result]:
+    run_job(_produce(bench, stream, bench.count, _SEED + number))
+    return _together([_consume(bench, stream, bench.count)] * readers)
 
 
-def _producers(producers: int) -> Case:
-    def case(bench: Bench, number: int) -> list[Result]:
-        share = bench.count // producers
-        with bench.stream("scale") as stream:
-            return _together(
-                [
-                    _produce(bench, stream, share, _SEED + 10 * number + index)
-                    for index in range(producers)
-                ]
-            )
-
-    return case
-
-
-def _readers(readers: int) -> Case:
-    def case(bench: Bench, number: int) -> list[Result]:
-        with bench.stream("scale") as stream:
-            run_job(_produce(bench, stream, bench.count, _SEED + number))
-            return _together([_consume(bench, stream, bench.count)] * readers)
-
-    return case
-
-
-def _bodies(size: int) -> Case:
-    def case(bench: Bench, number: int) -> list[Result]:
-        count = min(bench.count, _BODY_BYTES // size)
-        with bench.stream("scale") as stream:
-            options = {"size": size}
-            return [
-                run_job(Job("bodies", "publish", bench.uri, stream, count, number, options=options))
-            ]
-
-    return case
+def _publish_bodies(bench: Bench, stream: str, size: int, number: int) -> list[Result]:
+    count = min(bench.count, _BODY_BYTES // size)
+    return [run_job(bench.job("bodies", "publish", stream, count, number, size=size))]

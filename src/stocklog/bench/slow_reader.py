@@ -129,11 +129,9 @@ def _on_stream(bench: Bench, rate: int, number: int, *, slow: bool) -> dict[str,
 
         def reader(held_to: int) -> Job:
             options = {"rate": held_to, "seconds": _SECONDS + (1 if held_to else 5)}
-            return Job("live", "read", bench.uri, stream, count, 0, options=options)
+            return bench.job("live", "read", stream, count, 0, **options)
 
-        publisher = Job(
-            "live", "publish", bench.uri, stream, count, _SEED + number, options={"rate": rate}
-        )
+        publisher = bench.job("live", "publish", stream, count, _SEED + number, rate=rate)
         return _run(bench, publisher, reader, slow=slow)
 
 
@@ -142,9 +140,7 @@ def _on_queues(bench: Bench, rate: int, number: int, *, slow: bool) -> dict[str,
     names = [f"{exchange}-{index}" for index in range(_FAST_READERS + slow)]
 
     def job(verb: str, **options: Any) -> Job:
-        return Job(
-            "pika_live", verb, bench.uri, exchange, count, _SEED + number, bench.amqp_port, options
-        )
+        return bench.job("pika_live", verb, exchange, count, _SEED + number, **options)
 
     waiting = list(names)
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from stocklog.bench.job import Job
+from stocklog.bench.updates import BROKEN
 from stocklog.errors import StocklogError
 from stocklog.stream import StreamArguments, StreamClient
 
@@ -29,6 +35,8 @@ class Bench:
         rounds: counted rounds.
         say: gets a line about what is being done.
         node_pid: the broker's process, if it runs here, to watch its memory.
+        only: keys of what is to be measured; empty for all.
+        tls_ca: PEM file of certificates to trust; empty for none.
     """
 
     client: StreamClient
@@ -39,11 +47,25 @@ class Bench:
     rounds: int
     say: Callable[[str], None] = lambda text: None
     node_pid: int | None = None
+    only: frozenset[str] = frozenset()
+    tls_ca: str = ""
     _made: list[str] = field(default_factory=list, init=False)
 
     def tell(self, text: str) -> None:
         """Say what is being done."""
         self.say(text)
+
+    def job(self, peer: str, verb: str, stream: str, count: int, seed: int, **options: Any) -> Job:
+        """A job against this broker; see `Job`."""
+        return Job(peer, verb, self.uri, stream, count, seed, self.amqp_port, options, self.tls_ca)
+
+    def publish_broken(self, stream: str) -> None:
+        """Publish one message that is JSON and no update."""
+        with self.client.publisher(stream, sub_batch=1) as publisher:
+            message = publisher.lead + json.dumps(BROKEN).encode()
+            # The publisher writes into the lead.
+            data = np.frombuffer(bytearray(message), np.uint8)
+            publisher.send(data, np.array([0, len(message)], np.int64))
 
     def new_stream(self, purpose: str) -> str:
         """Make a stream that nobody else has; retention far above what is written."""

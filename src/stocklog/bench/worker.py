@@ -11,6 +11,8 @@ from stocklog.bench.job import Job
 __all__ = ["main"]
 
 _PEERS = {
+    "python": "stocklog.bench.peers.python_peer",
+    "single": "stocklog.bench.peers.single_peer",
     "rstream": "stocklog.bench.peers.rstream_peer",
     "pika": "stocklog.bench.peers.pika_peer",
     "wire": "stocklog.bench.peers.wire_peer",

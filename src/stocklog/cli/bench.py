@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from stocklog.cli.bench_chaos import chaos
 from stocklog.cli.bench_ledger import ledger
+from stocklog.cli.bench_places import places
 from stocklog.cli.failures import DONE
 from stocklog.cli.options import BrokerChoice, broker_options, example
 from stocklog.cli.report import Report
@@ -21,18 +21,52 @@ from stocklog.errors import UsageError
 
 __all__ = ["bench"]
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 COUNT, ROUNDS = 1_000_000, 5
 QUICK_COUNT, QUICK_ROUNDS = 200_000, 1
 # The largest updates of the simulator, their envelope, and the broker's index.
 _BYTES_AN_UPDATE = 300
 
+
+@dataclass(frozen=True)
+class _Measure:
+    """One of the measurements: its help, and what it needs.
+
+    Attributes:
+        text: the help.
+        room: how many times --count updates lie on the disk at once.
+        keys: what --only can name; empty: it has no parts.
+    """
+
+    text: str
+    room: int
+    keys: tuple[str, ...] = ()
+
+
 _MEASURES = {
-    "intake": ("Whole updates into a stream: ours, rstream, pika, and the bare wire.", 6),
-    "replay": ("A stream back as typed columns: ours, rstream, pika, and the bare wire.", 3),
-    "slow-reader": ("Fast readers with and without a slow one, on a stream and on queues.", 2),
-    "scale": ("Rate, CPU and memory by length, producers, readers and body size.", 11),
-    "latency": ("From publishing to the decoded row at 1,000 to 500,000 a second.", 4),
-}
+    "intake": _Measure(
+        "Whole updates into a stream: ours, rstream, pika, and the bare wire.",
+        3,
+        ("default", "lz4", "plain", "frame", "parquet", "csv", "jsonl", "rows", "wire",
+         "wire-plain", "rstream", "pika", "classic", "classic-fast"),
+    ),
+    "replay": _Measure(
+        "A stream back as typed columns: ours, rstream, pika, and the bare wire.",
+        4,
+        ("own", "lz4", "plain", "foreign", "single", "to-jsonl", "to-parquet", "wire",
+         "rstream", "rstream-single", "pika"),
+    ),
+    "slow-reader": _Measure(
+        "Fast readers with and without a slow one, on a stream and on queues.", 2
+    ),
+    "scale": _Measure(
+        "Rate, CPU and memory by length, producers, readers and body size.",
+        50,
+        ("length", "producers", "readers", "bodies"),
+    ),
+    "latency": _Measure("From publishing to the decoded row at 1,000 to 500,000 a second.", 4),
+}  # fmt: skip
 
 
 @click.group(
@@ -52,13 +86,14 @@ def bench() -> None:
 
 bench.add_command(chaos)
 bench.add_command(ledger)
+bench.add_command(places)
 
 
-def _register(name: str, text: str, rooms: int) -> None:
+def _register(name: str, measure: _Measure) -> None:
     @bench.command(
         name,
-        help=text,
-        short_help=text,
+        help=measure.text,
+        short_help=measure.text,
         epilog=example(f"stocklog bench {name} --quick", f"stocklog bench {name} --output report/"),
     )
     @click.option(
@@ -74,6 +109,7 @@ def _register(name: str, text: str, rooms: int) -> None:
         help=f"Counted rounds.  [default: {ROUNDS}]",
     )
     @click.option("--quick", is_flag=True, help="A first look in two minutes: one small round.")
+    @_only_option(measure.keys)
     @click.option(
         "-o",
         "--output",
@@ -98,25 +134,53 @@ def _register(name: str, text: str, rooms: int) -> None:
         amqp_port: int | None,
         quiet: bool,
         broker: BrokerChoice,
+        only: frozenset[str] = frozenset(),
     ) -> int:
-        counts = {
-            "count": count or (QUICK_COUNT if quick else COUNT),
-            "rounds": rounds or (QUICK_ROUNDS if quick else ROUNDS),
-        }
-        report = Report(quiet=quiet, summary=None)
-        return _run(name, rooms, counts, output, amqp_port, broker, report)
+        plan = _Plan(
+            count or (QUICK_COUNT if quick else COUNT),
+            rounds or (QUICK_ROUNDS if quick else ROUNDS),
+            only,
+            amqp_port,
+        )
+        return _run(name, measure, plan, output, broker, Report(quiet=quiet, summary=None))
 
 
-for _name, (_text, _rooms) in _MEASURES.items():
-    _register(_name, _text, _rooms)
+def _only_option(keys: tuple[str, ...]) -> Callable[[Function], Function]:
+    """`--only` of a measurement that has parts; nothing for one that has none."""
+
+    def check(ctx: click.Context, param: click.Parameter, value: str | None) -> frozenset[str]:
+        asked = frozenset(part.strip() for part in value.split(",")) if value else frozenset()
+        if unknown := sorted(asked - set(keys)):
+            raise click.BadParameter(
+                f"there is no {unknown[0]!r}; there are {', '.join(keys)}", ctx, param
+            )
+        return asked
+
+    if not keys:
+        return lambda function: function
+    text = f"Only these, and what they are measured by: {', '.join(keys)}."
+    return click.option("--only", metavar="KEY,...", callback=check, help=text)
+
+
+for _name, _measured in _MEASURES.items():
+    _register(_name, _measured)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How much is measured, and of what."""
+
+    count: int
+    rounds: int
+    only: frozenset[str]
+    amqp_port: int | None
 
 
 def _run(
     name: str,
-    rooms: int,
-    counts: dict[str, int],
+    measured: _Measure,
+    plan: _Plan,
     output: Path | None,
-    amqp_port: int | None,
     broker: BrokerChoice,
     report: Report,
 ) -> int:
@@ -128,21 +192,23 @@ def _run(
     with connected(broker, report, start=True) as connection:
         node = connection.node
         if node is not None:
-            machine.check_disk(Path(node.dir), counts["count"] * _BYTES_AN_UPDATE * rooms)
+            machine.check_disk(Path(node.dir), plan.count * _BYTES_AN_UPDATE * measured.room)
         findings = Findings(
             f"bench {name}",
-            shlex.join(["stocklog", *sys.argv[1:]]),
+            machine.command_line(),
             machine.describe(connection.client.server_version),
         )
         running = Bench(
             client=connection.client,
             uri=connection.client.uri.with_password(),
-            amqp_port=_amqp_port(amqp_port, node),
+            amqp_port=_amqp_port(plan.amqp_port, node),
             folder=None if node is None else Path(node.dir),
-            count=counts["count"],
-            rounds=counts["rounds"],
+            count=plan.count,
+            rounds=plan.rounds,
             say=report.note,
             node_pid=None if node is None else node.pid,
+            only=plan.only,
+            tls_ca="" if broker.tls_ca is None else str(broker.tls_ca),
         )
         try:
             measure(running, findings)

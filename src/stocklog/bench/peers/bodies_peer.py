@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stocklog.bench.job import Job
-from stocklog.stream import StreamClient
+from stocklog.bench.peers.connect import stream_client
 
 __all__ = ["publish"]
 
@@ -20,7 +20,7 @@ def publish(job: Job) -> dict[str, Any]:
     size = job.options["size"]
     rows = max(1, _BLOCK_BYTES // size)
     letters = np.random.default_rng(job.seed).integers(97, 123, rows * size, np.uint8)
-    with StreamClient(job.uri) as client, client.publisher(job.stream) as publisher:
+    with stream_client(job) as client, client.publisher(job.stream) as publisher:
         width = len(publisher.lead) + size
         begun = time.perf_counter()
         for done in range(0, job.count, rows):

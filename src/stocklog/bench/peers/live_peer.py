@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 from stocklog.bench.job import Job
+from stocklog.bench.peers.connect import stream_client
 from stocklog.bench.updates import as_bodies
 from stocklog.inventory import codec
 from stocklog.inventory.simulate import Simulator
 from stocklog.ledger.batch import decode
 from stocklog.ledger.producer import Producer
-from stocklog.stream import StreamClient
 
 __all__ = ["publish", "publish_rows", "read"]
 
@@ -26,7 +26,7 @@ def publish(job: Job) -> dict[str, Any]:
     simulator = Simulator("grocery", job.seed)
     edges: list[tuple[int, float]] = []
     with (
-        StreamClient(job.uri) as client,
+        stream_client(job) as client,
         client.publisher(job.stream, sub_batch=sub_batch) as publisher,
     ):
         begun = due = time.monotonic()
@@ -60,7 +60,7 @@ def publish_rows(job: Job) -> dict[str, Any]:
     rate = job.options.get("rate") or 0
     updates = [codec.decode_row(body) for body in as_bodies(job.count, job.seed)]
     edges: list[tuple[int, float]] = []
-    with StreamClient(job.uri) as client:
+    with stream_client(job) as client:
         producer = Producer(client, job.stream)
         begun = due = time.monotonic()
         for number, update in enumerate(updates, 1):
@@ -81,7 +81,7 @@ def read(job: Job) -> dict[str, Any]:
     rate = job.options.get("rate") or 0
     limit = job.options.get("seconds") or 600
     count, edges = 0, []
-    with StreamClient(job.uri) as client, client.subscriber(job.stream, "first") as subscriber:
+    with stream_client(job) as client, client.subscriber(job.stream, "first") as subscriber:
         begun = time.monotonic()
         first = 0.0
         while count < job.count and time.monotonic() - begun < limit:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import rstream
 from rstream import AMQPMessage, ConsumerOffsetSpecification, OffsetType, amqp_decoder
 
 from stocklog.bench.job import Job
-from stocklog.bench.updates import as_dicts
+from stocklog.bench.peers.connect import tls_context
+from stocklog.bench.updates import as_dicts, foreign
 from stocklog.stream import StreamURI
 
 __all__ = ["publish", "read"]
@@ -28,18 +30,23 @@ def _where(job: Job) -> dict[str, Any]:
         "vhost": uri.vhost,
         "username": uri.user,
         "password": uri.password,
+        "ssl_context": tls_context(job),
     }
 
 
 def publish(job: Job) -> dict[str, Any]:
-    """Publish `job.count` updates, all confirmed; `spaced` writes JSON as `json.dumps` does."""
-    separators = None if job.options.get("spaced") else (",", ":")
-    return asyncio.run(_publish(job, as_dicts(job.count, job.seed), separators))
+    """Publish `job.count` updates, all confirmed; `foreign` writes JSON as others do."""
+    updates = as_dicts(job.count, job.seed)
+    if job.options.get("foreign"):
+        return asyncio.run(_publish(job, list(foreign(updates, job.seed)), str))
+    return asyncio.run(_publish(job, updates, _compact))
 
 
-async def _publish(
-    job: Job, updates: list[dict[str, Any]], separators: tuple[str, str] | None
-) -> dict[str, Any]:
+def _compact(update: dict[str, Any]) -> str:
+    return json.dumps(update, separators=(",", ":"))
+
+
+async def _publish(job: Job, updates: list[Any], render: Callable[[Any], str]) -> dict[str, Any]:
     confirmed = 0
     done = asyncio.Event()
 
@@ -53,7 +60,7 @@ async def _publish(
         begun = time.perf_counter()
         for start in range(0, len(updates), _BATCH):
             batch = [
-                AMQPMessage(body=json.dumps(update, separators=separators).encode())
+                AMQPMessage(body=render(update).encode())
                 for update in updates[start : start + _BATCH]
             ]
             await producer.send_batch(

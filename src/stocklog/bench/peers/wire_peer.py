@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from stocklog.bench.job import Job
+from stocklog.bench.peers.connect import tls_context
 from stocklog.bench.updates import encoded
 from stocklog.protocol import amqp, chunk, frames
 from stocklog.protocol.frames import Key, Offset
@@ -46,7 +47,7 @@ class _Confirms:
 
 def _connect(job: Job) -> Connection:
     uri = StreamURI.parse(job.uri)
-    return Connection(*uri.hosts[0], uri)
+    return Connection(*uri.hosts[0], uri, ssl_context=tls_context(job))
 
 
 def publish(job: Job) -> dict[str, Any]:
