@@ -62,12 +62,20 @@ def load(body: bytes) -> dict | None:
     def no_constant(text: str) -> object:
         raise ValueError(text)
 
+    def members(pairs: list[tuple[str, object]]) -> dict:
+        json.dumps(pairs, ensure_ascii=False).encode()  # fails at half of a surrogate pair
+        return dict(pairs)
+
     try:
         text = body.decode("utf-8")
         if text[:1] == "\ufeff":
             return None
         value = json.loads(
-            text, parse_float=Exact, parse_constant=no_constant, parse_int=parse_integer
+            text,
+            parse_float=Exact,
+            parse_constant=no_constant,
+            parse_int=parse_integer,
+            object_pairs_hook=members,
         )
     except (ValueError, RecursionError):
         return None
@@ -105,10 +113,6 @@ def decode(body: bytes) -> dict | None:
         return None
     update["occurred_at"] = parse_time(update["occurred_at"])
     extra = {name: value for name, value in members.items() if name not in FIELDS}
-    try:
-        json.dumps(list(extra), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return None
     if extra:
         update["extra"] = extra
     return update if fields_are_right(update) and relations_are_right(update) else None
