@@ -26,6 +26,7 @@ _COMMANDS = {
     "diff": "stocklog.cli.diff:diff",
     "export": "stocklog.cli.diff:export",
     "flags": "stocklog.cli.flags:flags",
+    "reconcile": "stocklog.cli.reconcile:reconcile",
     "verify": "stocklog.cli.verify:verify",
     "stream": "stocklog.cli.stream:stream",
     "bench": "stocklog.cli.bench:bench",
