@@ -127,19 +127,21 @@ class _Summing:
         counted = self._time[keys]
         counts = legs.times > counted
         ties = np.flatnonzero(legs.times == counted)
-        counts[ties] = legs.offsets[ties] > self._offset[keys[ties]]
+        if ties.size:
+            counts[ties] = legs.offsets[ties] > self._offset[keys[ties]]
         counts &= is_delta(legs.kinds)
-        held = legs.kinds == RESERVATION
         if inside is not None:
             counts &= inside
-            held &= inside
         border = np.ones(len(keys), np.bool_)
-        border[1:] = keys[1:] != keys[:-1]
+        np.not_equal(keys[1:], keys[:-1], out=border[1:])
         starts = np.flatnonzero(border)
         theirs = keys[starts]
-        self.on_hand[theirs] += np.add.reduceat(np.where(counts, legs.values, 0), starts)
+        self.on_hand[theirs] += np.add.reduceat(legs.values * counts, starts)
+        held = legs.kinds == RESERVATION
         if held.any():
-            self.reserved[theirs] += np.add.reduceat(np.where(held, legs.values, 0), starts)
+            if inside is not None:
+                held &= inside
+            self.reserved[theirs] += np.add.reduceat(legs.values * held, starts)
         if inside is None:
             self.present[theirs] = True
         else:

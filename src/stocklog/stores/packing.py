@@ -81,7 +81,9 @@ def unpack(blob: bytes | memoryview) -> I64:
         narrow: I64 = columns[0].astype(np.int64) + np.int64(smallest)
         return narrow
     rest = np.zeros((count, 8), np.uint8)
-    rest[:, :width] = columns.T
+    # A rank at a time: NumPy would take the short side of the transposed for its inner loop.
+    for rank in range(width):
+        rest[:, rank] = columns[rank]
     whole: I64 = (rest.reshape(-1).view(np.uint64) + np.uint64(smallest % (1 << 64))).view(np.int64)
     return whole
 
