@@ -160,14 +160,14 @@ class PostgresStore(PostgresReader):
 
     def _write_balances(self, commit: Commit, keys_before: int) -> None:
         known = int(np.searchsorted(commit.keys, keys_before))
+        columns = dict(zip(BALANCE_COLUMNS, (commit.keys, *commit.columns), strict=True))
         for statement, rows in (
             (UPDATE_BALANCES, slice(0, known)),
             (INSERT_BALANCES, slice(known, None)),
         ):
-            columns = [BigintArray(column[rows]) for column in (commit.keys, *commit.columns)]
-            if len(columns[0].values):
-                arguments = dict(zip(BALANCE_COLUMNS, columns, strict=True))
-                self._db.execute(statement.encode(), arguments)
+            arrays = {name: BigintArray(column[rows]) for name, column in columns.items()}
+            if len(arrays["key"].values):
+                self._db.execute(statement.encode(), arrays)
 
     def _make_indexes(self, keys_before: int) -> bool:
         """Make the indexes once, when keys that come are mostly known ones."""

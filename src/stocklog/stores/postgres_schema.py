@@ -74,18 +74,22 @@ INDEXES = (
 )
 """Made once most keys are there; see `stocklog.stores.schema`."""
 
-_ARRAYS = ", ".join(f"%({name})s" for name in BALANCE_COLUMNS)
-_CHANGES = ", ".join(f"{name} = changed.{name}" for name in Balances.COLUMNS)
 
-INSERT_BALANCES = f"INSERT INTO balances SELECT * FROM unnest({_ARRAYS})"  # noqa: S608
+def _arrays(columns: tuple[str, ...]) -> str:
+    return f"unnest({', '.join(f'%({name})s' for name in columns)})"
+
+
+_CHANGING = ("key", *Balances.COLUMNS)
+
+INSERT_BALANCES = f"INSERT INTO balances SELECT * FROM {_arrays(BALANCE_COLUMNS)}"  # noqa: S608
 """Writes balances of new keys, given as one array a column."""
 
 UPDATE_BALANCES = (
-    f"UPDATE balances SET {_CHANGES} "  # noqa: S608
-    f"FROM unnest({_ARRAYS}) AS changed ({', '.join(BALANCE_COLUMNS)}) "
+    f"UPDATE balances SET {', '.join(f'{name} = changed.{name}' for name in Balances.COLUMNS)} "  # noqa: S608
+    f"FROM {_arrays(_CHANGING)} AS changed ({', '.join(_CHANGING)}) "
     "WHERE balances.key = changed.key"
 )
-"""Writes balances of keys that are there, given likewise."""
+"""Writes balances of keys that are there, given likewise; their SKU and location stay."""
 
 
 def lock_number(schema: str) -> int:
