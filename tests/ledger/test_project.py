@@ -181,8 +181,10 @@ KILLS = int(os.environ.get("STOCKLOG_TEST_KILLS", "8"))
 _CHILD = """
 import sys
 from stocklog.ledger.project import project
+from stocklog.stores import seen
 from stocklog.stores.uri import open_store
 from stocklog.stream import StreamClient
+seen._FILED = 300  # so that the files of hashes are in play too
 uri, stream, store = sys.argv[1:]
 with StreamClient(uri) as client:
     opened = open_store(store, stream, writing=True)

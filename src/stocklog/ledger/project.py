@@ -272,7 +272,7 @@ class _Pieces:
         self._position = position
         self._known = start.known
         self._gap = start.gap
-        self._gaps_seen = len(subscriber.gaps)
+        self._gaps_seen = 0
         self._accept_gap = accept_gap
         self._stop = stop
         self.refused: Gap | None = None
@@ -298,6 +298,8 @@ class _Pieces:
         """Check that the first message is the last one of the store, and leave it off."""
         self._known = False
         position = self._position
+        if position.last_offset < block.offsets[0]:
+            return block  # cut since it was looked for: a gap that the subscriber tells of
         mark = _mark(block, 0)
         wanted = Mark(position.last_offset, position.last_recorded_at, position.last_digest)
         if mark != wanted:
@@ -311,12 +313,16 @@ class _Pieces:
 
     def _at_gaps(self, block: MessageBlock) -> Iterator[tuple[MessageBlock, Gap | None]]:
         """The block, cut where retention has cut the log while it was read."""
-        gaps = [Gap(*gap) for gap in self._subscriber.gaps[self._gaps_seen :]]
-        self._gaps_seen += len(gaps)
-        for gap in gaps:
+        found = self._subscriber.gaps[self._gaps_seen :]
+        self._gaps_seen += len(found)
+        stands = self._position.last_offset
+        for gap in (Gap(max(first, stands + 1), last) for first, last in found if last > stands):
             border = int(np.searchsorted(block.offsets, gap.first))
-            yield block[:border], self._gap
-            self._gap = gap
+            if border:
+                yield block[:border], self._gap
+                self._gap = None
+            # With nothing between two gaps they are one.
+            self._gap = Gap(gap.first if self._gap is None else self._gap.first, gap.last)
             if not self._accept_gap:
                 self.refused = gap
                 return
