@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         MessageTooLargeError,
         ProtocolError,
         StocklogError,
+        StoreError,
         StreamError,
         StreamNotFoundError,
         UnconfirmedError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     )
     from stocklog.inventory.update import Update
     from stocklog.ledger.client import Batch, Client, Consumer, Producer, connect
+    from stocklog.ledger.questions import Ledger, open_ledger
 
 __all__ = [
     "AuthenticationError",
@@ -54,10 +56,12 @@ __all__ = [
     "Consumer",
     "FeedError",
     "InvalidUpdateError",
+    "Ledger",
     "MessageTooLargeError",
     "Producer",
     "ProtocolError",
     "StocklogError",
+    "StoreError",
     "StreamError",
     "StreamNotFoundError",
     "UnconfirmedError",
@@ -65,10 +69,12 @@ __all__ = [
     "UsageError",
     "__version__",
     "connect",
+    "open_ledger",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Batch", "Client", "Consumer", "Producer", "connect"), "ledger.client"),
+    **dict.fromkeys(("Ledger", "open_ledger"), "ledger.questions"),
     "Update": "inventory.update",
 }
 

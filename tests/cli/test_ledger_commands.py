@@ -111,13 +111,51 @@ def test_verify_agrees_and_finds_what_was_changed_by_hand(
     done = stocklog_on("verify", "-s", day)
     assert (done.status, done.out) == (0, "")
     assert "1 keys compared at offset 4, 0 differ" in done.err
+    done = stocklog_on("verify", "--quick", "-s", day)
+    assert (done.status, done.out) == (0, "")
+    assert "5 updates looked for in the history and 1 balances made again" in done.err
     with sqlite3.connect(default_store(on_broker, day)) as db:
         db.execute("UPDATE balances SET on_hand = 94")
     db.close()
+    quick = stocklog_on("verify", "--quick", "-s", day, "--format", "jsonl")
+    assert quick.status == 5
+    assert json.loads(quick.out)["problem"] == "balance"
     done = stocklog_on("verify", "-s", day, "--format", "jsonl")
     assert done.status == 5
     found = json.loads(done.out)
     assert (found["on_hand_store"], found["on_hand_log"]) == (94, 93)
+
+
+def test_a_count_is_reconciled_and_posted_once(stocklog_on: Call, day: str, tmp_path: Path) -> None:
+    sheet, kept = tmp_path / "counts.csv", tmp_path / "bad.jsonl"
+    sheet.write_text(
+        "sku,location_id,quantity,occurred_at\n"
+        "COFFEE-250,shop-12,96,2026-11-24T13:35:00Z\n"
+        "TEA,shop-12,-4,2026-11-24T13:35:00Z\n"
+    )
+    words = ["reconcile", str(sheet), "-s", day, "--format", "jsonl", "--rejects", str(kept)]
+
+    def lines(done: Done) -> list[dict[str, Any]]:
+        assert done.status == 3, done.err
+        return [json.loads(line) for line in done.out.splitlines()]
+
+    [line] = lines(stocklog_on(*words))
+    assert (line["status"], line["book"], line["counted"], line["moved"]) == (
+        "variance",
+        95,
+        96,
+        -2,
+    )
+    assert json.loads(kept.read_text())["line"] == 3
+    done = stocklog_on(*words, "--post")
+    assert len(lines(done)) == 1
+    assert "1 counts posted" in done.err
+    assert stocklog_on("project", "-e", "-s", day).status == 0
+    done = stocklog_on(*words, "--post", "--all")
+    assert [one["status"] for one in lines(done)] == ["match"]
+    assert "0 counts posted" in done.err
+    [stock] = rows(stocklog_on("stock", "-s", day, "--format", "jsonl"))
+    assert stock["on_hand"] == 94
 
 
 @pytest.mark.parametrize(

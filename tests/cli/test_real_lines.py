@@ -23,6 +23,7 @@ WORDS = [
     "--timezone=UTC",
 ]
 READ, REJECTED, GOOD = 1_469_307, 8_869, 1_460_438
+KEYS = 629_516  # (product, store) pairs that have a good line
 
 
 def lines() -> Path:
@@ -65,3 +66,18 @@ def test_every_good_line_is_in_the_log_once_and_every_bad_one_in_the_reject_file
         sku="product_id", location_id="store_id", quantity=-pl.col("quantity").cast(pl.Int64)
     )
     assert sums(got).equals(sums(wanted))
+
+    # And what the ledger makes of it: no counts, so on hand is the sum of each key.
+    store = ["--store", f"sqlite:///{tmp_path / 'stock.db'}"]
+    done = run("project", "-e", *store, *on, env=env)
+    assert done.status == 0, done.err
+    kept = tmp_path / "stock.parquet"
+    done = run("export", *store, *on, "--output", str(kept), env=env)
+    assert done.status == 0, done.err
+    stock = pl.read_parquet(kept)
+    assert stock.height == KEYS
+    assert (stock["reserved"] == 0).all()
+    on_hand = stock.select("sku", "location_id", quantity="on_hand")
+    assert sums(on_hand).equals(sums(wanted))
+    done = run("verify", "--quick", *store, *on, env=env)
+    assert done.status == 0, done.err
