@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stocklog.errors import InvalidUpdateError, UsageError
 from stocklog.inventory import fields, timestamps
@@ -32,6 +36,31 @@ COUNT = SALE | {"type": "count", "quantity": 7, "expected_quantity": 9}
 def test_a_valid_update_can_be_made_and_passes_as_a_row_of_a_frame(update: dict) -> None:
     assert Update(**update).to_dict() == update
     assert validate(to_frame([update])).all_valid
+
+
+# Values that are right in some fields and wrong in others, and at the edges of the rules.
+ODD = st.sampled_from(
+    [None, 0, 1, -1, 7, 2**60, 2**63, -(2**63), True, 1.5, "", "a", "S1", "x" * 64, "x" * 65,
+     "a\0b", "é", "sale", "count", "transfer", "adjustment", "reservation", "EA", b"a", []]
+)  # fmt: skip
+
+
+@given(
+    start=st.sampled_from([SALE, MOVE, COUNT, SALE | {"type": "reservation", "source_seq": 3}]),
+    changes=st.dictionaries(st.sampled_from(fields.FIELDS), ODD, max_size=3),
+)
+def test_what_the_quick_look_passes_breaks_no_rule(start: dict, changes: dict[str, Any]) -> None:
+    values = dict.fromkeys(fields.FIELDS) | start | {"occurred_at": 0} | changes
+    if fields.plainly_valid(SimpleNamespace(**values), values["occurred_at"]):
+        assert fields.problems(values) == []
+
+
+@pytest.mark.parametrize(
+    "update",
+    [SALE, MOVE, COUNT, COUNT | {"quantity": 0}, SALE | {"source_seq": 5, "reference": "PO"}],
+)
+def test_the_quick_look_passes_usual_updates_of_every_type(update: dict) -> None:
+    assert fields.plainly_valid(SimpleNamespace(**dict.fromkeys(fields.FIELDS) | update), 0)
 
 
 @pytest.mark.parametrize(

@@ -279,30 +279,25 @@ _RULES: dict[str, Callable[[Any], str]] = {
 def plainly_valid(update: Any, micros: object) -> bool:
     """Whether a usual update is valid; False means that the rules are to be asked one by one.
 
-    Most rows that are met one at a time pass here, at a fifth of the cost of `problems`.
+    Most rows that are met one at a time pass here, at a tenth of the cost of `problems`.
 
     Args:
         update: anything with the fields of the record as attributes, `extra` apart.
         micros: its time, as for `problems`.
     """
-    kind, quantity = update.type, update.quantity
+    quantity, reason = update.quantity, update.reason
     return (
         type(micros) is int
         and MIN_MICROS <= micros <= MAX_MICROS
         and type(quantity) is int
         and -_PLAIN_LIMIT < quantity < _PLAIN_LIMIT
-        and ((kind == "adjustment" and quantity != 0) or (kind == "count" and quantity >= 0))
-        and type(update.reason) is str
-        and update.reason in _REASON_SET
-        and _is_plain(update.update_id)
-        and _is_plain(update.sku)
-        and _is_plain(update.location_id)
-        and _is_plain(update.source)
-        and update.to_location_id is None
-        and update.expected_quantity is None
+        and type(reason) is str
+        and reason in _REASON_SET
+        and _are_plain(update.update_id, update.sku, update.location_id, update.source)
+        and _plainly_fits(update, quantity)
         and update.uom is None
-        and update.source_seq is None
         and (update.reference is None or _is_plain(update.reference))
+        and (update.source_seq is None or _is_plain_integer(update.source_seq))
     )
 
 
@@ -310,5 +305,32 @@ _PLAIN_LIMIT = 1 << 60
 _REASON_SET = frozenset(REASONS)
 
 
+def _plainly_fits(update: Any, quantity: int) -> bool:
+    """Whether the type goes with the quantity and with the fields that only one type has."""
+    kind, target, expected = update.type, update.to_location_id, update.expected_quantity
+    if kind == "transfer":
+        fits = quantity > 0 and _is_plain(target) and target != update.location_id
+        return fits and expected is None
+    if target is not None:
+        return False
+    if kind == "count":
+        return quantity >= 0 and (expected is None or _is_plain_integer(expected))
+    return (kind == "adjustment" or kind == "reservation") and quantity != 0 and expected is None
+
+
+def _is_plain_integer(value: object) -> bool:
+    return type(value) is int and -_PLAIN_LIMIT < value < _PLAIN_LIMIT
+
+
 def _is_plain(text: object) -> bool:
     return type(text) is str and 0 < len(text) <= 64 and text.isascii() and "\0" not in text
+
+
+def _are_plain(a: object, b: object, c: object, d: object) -> bool:
+    """The same for four texts, whose characters are looked at together."""
+    if not (type(a) is str and type(b) is str and type(c) is str and type(d) is str):
+        return False
+    if not (0 < len(a) <= 64 and 0 < len(b) <= 64 and 0 < len(c) <= 64 and 0 < len(d) <= 64):
+        return False
+    joined = f"{a}{b}{c}{d}"
+    return joined.isascii() and "\0" not in joined

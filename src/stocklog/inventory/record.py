@@ -71,19 +71,9 @@ class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         moment: Any = self.occurred_at
-        micros: Any
-        try:
-            if isinstance(moment, str):
-                micros = timestamps.parse(moment)
-            elif isinstance(moment, datetime):
-                micros = timestamps.from_datetime(moment)
-            else:
-                micros = None if moment is None else ValueError(_not_a_time(moment))
-            if isinstance(micros, int) and getattr(moment, "tzinfo", None) is not UTC:
-                moment = timestamps.to_datetime(micros)
-                msgspec.structs.force_setattr(self, "occurred_at", moment)
-        except (ValueError, OverflowError) as error:
-            micros = ValueError(f"occurred_at is {str(moment)[:40]!r}: {error}")
+        in_utc = type(moment) is datetime and moment.tzinfo is UTC
+        # A datetime in UTC cannot lie outside the years that the record allows.
+        micros: Any = 0 if in_utc else self._bring_to_utc(moment)
         if self.extra is None and plainly_valid(self, micros):
             return
         values = {name: getattr(self, name) for name in UPDATE_SCHEMA}
@@ -91,6 +81,20 @@ class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         reasons = problems(values)
         if reasons:
             raise invalid(reasons)
+
+    def _bring_to_utc(self, moment: Any) -> int | ValueError | None:
+        """Keep the time as a datetime in UTC, if it can be read: its microseconds, or why not."""
+        try:
+            if isinstance(moment, str):
+                micros = timestamps.parse(moment)
+            elif isinstance(moment, datetime):
+                micros = timestamps.from_datetime(moment)
+            else:
+                return None if moment is None else ValueError(_not_a_time(moment))
+            msgspec.structs.force_setattr(self, "occurred_at", timestamps.to_datetime(micros))
+        except (ValueError, OverflowError) as error:
+            return ValueError(f"occurred_at is {str(moment)[:40]!r}: {error}")
+        return micros
 
     @property
     def occurred_micros(self) -> int:
