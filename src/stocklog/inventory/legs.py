@@ -117,17 +117,18 @@ def event_order(keys: I64, times: I64, offsets: I64) -> I64:
     if count < 2:
         return np.arange(count, dtype=np.int64)
     row_bits = int(count - 1).bit_length()
-    first = int(times.min())
-    span = int(times.max()) - first
-    rising = bool((offsets[1:] >= offsets[:-1]).all())
-    if not rising or span >> (63 - row_bits) or int(keys.max()) >> (63 - row_bits):
+    room = 63 - row_bits
+    first, start = int(times.min()), int(offsets.min())
+    spans = int(times.max()) - first, int(offsets.max()) - start, int(keys.max())
+    if any(span >> room for span in spans):
         return np.lexsort((offsets, times, keys)).astype(np.int64, copy=False)
     mask = (1 << row_bits) - 1
     rows = np.arange(count, dtype=np.int64)
-    if (times[1:] >= times[:-1]).all():
-        by_time = rows
-    else:
-        by_time = np.sort(((times - first) << row_bits) | rows) & mask
+    by_time = rows
+    if not (offsets[1:] >= offsets[:-1]).all():
+        by_time = np.sort(((offsets - start) << row_bits) | rows) & mask
+    if not (times[1:] >= times[:-1]).all() or by_time is not rows:
+        by_time = by_time[np.sort(((times[by_time] - first) << row_bits) | rows) & mask]
     by_key = np.sort((keys[by_time] << row_bits) | rows) & mask
     order: I64 = by_time[by_key]
     return order

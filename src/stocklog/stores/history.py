@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from stocklog.inventory.legs import is_delta
+from stocklog.stores.asof import read_ahead
 from stocklog.stores.model import Store
 from stocklog.stores.segments import Ids, SegmentInfo
 
@@ -42,13 +43,11 @@ def deltas_after(
     sums = np.zeros(key_count, np.int64)
     span = (int(keys.min()), int(keys.max()))
     earliest = int(times.min())
-    for info in infos:
-        if not info.holds_later_than(earliest):
-            continue
-        for legs in store.blocks(info.id, span):
-            after = np.flatnonzero((legs.times > since[legs.keys]) & is_delta(legs.kinds))
-            if after.size:
-                np.add.at(sums, legs.keys[after], legs.values[after])
+    later = [info for info in infos if info.holds_later_than(earliest)]
+    for legs in read_ahead(legs for info in later for legs in store.blocks(info.id, span)):
+        after = np.flatnonzero((legs.times > since[legs.keys]) & is_delta(legs.kinds))
+        if after.size:
+            np.add.at(sums, legs.keys[after], legs.values[after])
     return sums[keys]
 
 

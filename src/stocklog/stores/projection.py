@@ -105,10 +105,12 @@ class Projection:
         first_number = len(self._seen)
         updates, doubled = self._without_duplicates(batch)
         legs = self._with_keys(updates.legs(), batch.sizes)
-        changed = self._balances.apply(legs, self._deltas_after)
+        # The rule takes any order; by key it finds what it needs side by side.
+        ordered = legs.in_event_order
+        changed = self._balances.apply(ordered, self._deltas_after)
         flags = Flags.joined([doubled, *self._notice(updates, legs.keys[: len(updates)])])
         segment = Segment(
-            legs.in_event_order,
+            ordered,
             (updates.offsets[updates.figured], updates.figures[updates.figured]),
             Ids(updates.offsets, updates.sources, updates.ids),
             flags,
