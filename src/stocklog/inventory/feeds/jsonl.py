@@ -7,8 +7,10 @@ holds known members alone, once each, texts in quotes. Anything else is read lin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, pairwise
 
 import numpy as np
 import polars as pl
@@ -17,6 +19,7 @@ from stocklog.errors import FeedError
 from stocklog.inventory.feeds.blocks import MAX_LINE, Block, BlockReader
 from stocklog.inventory.feeds.json_rows import JsonRow, read_row
 from stocklog.inventory.feeds.model import IntArray, RawRows, Reject, long_line_text, text_of
+from stocklog.inventory.feeds.null_members import count_nulls
 from stocklog.inventory.feeds.plan import Plan
 from stocklog.inventory.feeds.records import NOT_UTF8, TOO_LONG, find_odd_lines
 from stocklog.inventory.feeds.source import ByteSource
@@ -77,10 +80,12 @@ class JsonRows:
         self._schema["extra"] = pl.String()
 
     def __iter__(self) -> Iterator[RawRows]:
-        while (block := self._blocks.next()) is not None:
-            yield self._long_line(block) if block.long_line else self._rows(block)
+        # Polars and NumPy let go of Python's lock: the pieces of a block are read side by side.
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "stocklog-jsonl") as pool:
+            while (block := self._blocks.next()) is not None:
+                yield self._long_line(block) if block.long_line else self._rows(block, pool)
 
-    def _rows(self, block: Block) -> RawRows:
+    def _rows(self, block: Block, pool: ThreadPoolExecutor) -> RawRows:
         lines = find_odd_lines(block, quotes=False)
         self._check_start(block, lines.blank)
         slow = lines.odd.copy()
@@ -93,12 +98,13 @@ class JsonRows:
         parts: list[pl.DataFrame] = []
         problems: dict[int, str] = {}
         done = 0
-        for first, last, is_slow in _runs(block, rows, slow):
-            for piece, frame in self._quick_pieces(block, rows[first:last], is_slow=is_slow):
-                if frame is None:
-                    frame = self._slow(block, piece, done, lines.unreadable, problems)
-                parts.append(frame)
-                done += frame.height
+        runs = _runs(block, rows, slow)
+        read = pool.map(lambda run: self._quick_pieces(block, rows[run[0] : run[1]], run[2]), runs)
+        for piece, frame in chain.from_iterable(read):
+            if frame is None:
+                frame = self._slow(block, piece, done, lines.unreadable, problems)
+            parts.append(frame)
+            done += frame.height
         columns = pl.concat(parts) if parts else pl.DataFrame(schema=self._schema)
         numbers = np.arange(self._next_row, self._next_row + len(rows), dtype=np.int64)
         self._next_row += len(rows)
@@ -117,50 +123,53 @@ class JsonRows:
         )
 
     def _quick_pieces(
-        self, block: Block, rows: IntArray, *, is_slow: bool
-    ) -> Iterator[tuple[IntArray, pl.DataFrame | None]]:
+        self, block: Block, rows: IntArray, is_slow: bool
+    ) -> list[tuple[IntArray, pl.DataFrame | None]]:
         """Read lines that follow each other in ever smaller parts; None for what must go slowly."""
         frame = None if is_slow else self._quick(block, rows)
         if frame is not None or is_slow or len(rows) <= FEW_LINES:
-            yield rows, frame
-            return
-        for part in np.array_split(rows, 4):
-            yield from self._quick_pieces(block, part, is_slow=False)
+            return [(rows, frame)]
+        parts = np.array_split(rows, 4)
+        return [piece for part in parts for piece in self._quick_pieces(block, part, is_slow=False)]
 
     def _quick(self, block: Block, rows: IntArray) -> pl.DataFrame | None:
         """Read lines that follow each other, or return None if they need a closer look."""
         piece = block.data[block.starts[rows[0]] : block.ends[rows[-1]]]
+        starts = block.starts[rows] - block.starts[rows[0]]
         ends = block.line(int(rows[0])) + block.line(int(rows[-1]))
         # Fewer columns are read faster. If other lines have more, the sums show it.
         likely = {n: dtype for n, dtype in _QUICK_SCHEMA.items() if f'"{n}"'.encode() in ends}
-        frame = self._proven(piece, len(rows), likely) if likely else None
+        frame = self._proven(piece, starts, likely) if likely else None
         if frame is None and len(likely) < len(_QUICK_SCHEMA):
-            frame = self._proven(piece, len(rows), _QUICK_SCHEMA)
+            frame = self._proven(piece, starts, _QUICK_SCHEMA)
         return frame
 
     def _proven(
-        self, piece: bytes, lines: int, schema: dict[str, pl.DataType]
+        self, piece: bytes, starts: IntArray, schema: dict[str, pl.DataType]
     ) -> pl.DataFrame | None:
         """Read a piece, or return None if its sums do not prove it."""
         try:
             frame = pl.read_ndjson(piece, schema=schema)
         except (pl.exceptions.PolarsError, ValueError, OverflowError):
             return None
-        if frame.height != lines:
+        if frame.height != len(starts):
             return None
         absent = frame.null_count().row(0, named=True)
         members = sum(frame.height - nulls for nulls in absent.values())
         text_names = [name for name in _TEXTS if name in schema]
         texts = sum(frame.height - absent[name] for name in text_names)
-        # Every member has a colon, so more of them are unknown, repeated, null or nested members;
+        nulls = count_nulls(piece, frame, starts, [n for n, count in absent.items() if count])
+        if nulls is None:
+            return None
+        # Every member has a colon, so more of them are unknown, repeated or nested members;
         # and every text has two quotes, so fewer are numbers where text must stand.
         # One brace a line: no value is an object, whose text would bring colons and quotes along.
         view = np.frombuffer(piece, np.uint8)
         if np.count_nonzero(view == ord("{")) != frame.height:
             return None
-        if np.count_nonzero(view == ord('"')) != 2 * (members + texts):
+        if np.count_nonzero(view == ord('"')) != 2 * (members + texts + nulls):
             return None
-        colons = int(np.count_nonzero(view == ord(":"))) - members
+        colons = int(np.count_nonzero(view == ord(":"))) - members - nulls
         # Other texts than times seldom have any; only then those are counted too.
         times = [name for name in _TIMES if name in schema]
         if colons != _colons_inside(frame, times) and colons != _colons_inside(frame, text_names):
