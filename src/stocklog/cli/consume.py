@@ -99,6 +99,7 @@ def consume(
     """
     from stocklog.ledger.consume import ConsumeSummary
     from stocklog.ledger.consume import consume as read
+    from stocklog.ledger.pipeline import ignore
     from stocklog.ledger.streams import DEFAULT_RETENTION, ensure_stream
     from stocklog.ledger.writers import open_sink
     from stocklog.stream import parse_offset
@@ -122,7 +123,7 @@ def consume(
                     offset=offset,
                     until_end=exit_at_end,
                     count=count,
-                    on_tick=progress,
+                    on_tick=progress if progress.shows else ignore,
                     on_note=report.warn,
                     on_attached=lambda: report.note(intent),
                     stop=interrupt.stop,

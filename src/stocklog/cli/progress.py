@@ -39,6 +39,11 @@ class Progress:
         self._begun = time.monotonic()
         self._next_line = self._begun + _LINE_EVERY
 
+    @property
+    def shows(self) -> bool:
+        """Whether anybody sees what it is told."""
+        return not self._silent
+
     def __enter__(self) -> Progress:
         if not self._silent and sys.stderr.isatty() and not logs.speaks_json():
             self._bar = _make_bar()

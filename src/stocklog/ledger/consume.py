@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stocklog.ledger.batch import Batch, decode
+from stocklog.ledger.lag import Lag
 from stocklog.ledger.pipeline import OnTick, Tick, ignore, mapped
 from stocklog.ledger.writers import Sink
 from stocklog.protocol.chunk import MessageBlock
@@ -146,7 +147,10 @@ def consume(
     summary = summary or ConsumeSummary(stream, offset)
     begun = time.perf_counter()
     spec = parse_offset(offset)
-    with client.subscriber(stream, spec, until_end=until_end) as subscriber:
+    with (
+        client.subscriber(stream, spec, until_end=until_end) as subscriber,
+        Lag(client, subscriber, asks=on_tick is not ignore) as lag,
+    ):
         on_attached()
         # What was asked for by its number and is cut already; what is cut while reading
         # the subscriber tells by its gaps.
@@ -162,7 +166,7 @@ def consume(
                 break
             summary.add(batch)
             summary.seconds = time.perf_counter() - begun
-            on_tick(_tick(summary, count))
+            on_tick(_tick(summary, count, subscriber.plan.until, lag))
             summary.gap = cut or bool(subscriber.gaps)
             _pass_on(subscriber, on_note)
         _pass_on(subscriber, on_note)
@@ -171,8 +175,14 @@ def consume(
     return summary
 
 
-def _tick(summary: ConsumeSummary, count: int | None) -> Tick:
-    return Tick(summary.updates, summary.messages / count if count else None)
+def _tick(summary: ConsumeSummary, count: int | None, until: int | None, lag: Lag) -> Tick:
+    first, last = summary.first_offset, summary.last_offset
+    parts = [summary.messages / count] if count else []
+    if until is not None and first is not None and last is not None:
+        # Whichever end comes first ends the read.
+        parts.append((last - first + 1) / max(1, until - first + 1))
+    fraction = min(1.0, max(parts)) if parts else None
+    return Tick(summary.updates, fraction, lag=lag.behind(last))
 
 
 def _pass_on(subscriber: Subscriber, on_note: Callable[[str], None]) -> None:
