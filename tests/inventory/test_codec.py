@@ -173,6 +173,22 @@ def test_blocks_of_any_size_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.valid.tolist() == whole.valid.tolist()
 
 
+@pytest.mark.parametrize("count", [1, 5, 40, 41])
+def test_few_bodies_are_read_row_by_row_with_the_same_result(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = [reference.encode(sale(number)) for number in range(count)]
+    bodies[0] = b"rubbish"
+    bodies[count // 2] = bodies[-1].replace(b":", b" : ")
+    by_columns = decode(*laid(bodies))
+    monkeypatch.setattr("stocklog.inventory.decode._FEW", 40)
+    found = decode(*laid(bodies))
+    assert found.updates.equals(by_columns.updates)
+    assert found.updates.schema == by_columns.updates.schema
+    assert found.reasons == by_columns.reasons
+    assert found.valid.tolist() == by_columns.valid.tolist()
+
+
 def test_nothing_decodes_to_an_empty_frame() -> None:
     none = np.zeros(0, np.int64)
     found = decode(np.zeros(0, np.uint8), none, none)

@@ -29,6 +29,9 @@ __all__ = ["Decoded", "compact", "decode"]
 
 
 _BLOCK_ROWS = 20_000
+#: So few bodies are read sooner row by row: the steps over columns cost some 2.5 ms however
+#: few the rows, a row about 25 µs. Live readers of a quiet stream get such blocks.
+_FEW = 40
 _BLOCK_BYTES = 1 << 28
 
 
@@ -117,11 +120,12 @@ def _decode_block(bodies: Bodies, *, short_way: bool) -> Decoded:
     count = bodies.starts.size
     valid = np.zeros(count, np.bool_)
     found = []
-    if short_way and count:
+    by_columns = count > _FEW
+    if short_way and by_columns:
         found.append(read_canonical(bodies))
         valid[found[0].rows] = True
     rest = np.flatnonzero(~valid)
-    if rest.size:
+    if rest.size and by_columns:
         proven = read_general(bodies.select(rest))
         found.append(Proven(rest[proven.rows], proven.updates))
         valid[found[-1].rows] = True
