@@ -8,7 +8,7 @@ holds known members alone, once each, texts in quotes. Anything else is read lin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
 
@@ -80,12 +80,30 @@ class JsonRows:
         self._schema["extra"] = pl.String()
 
     def __iter__(self) -> Iterator[RawRows]:
-        # Polars and NumPy let go of Python's lock: the pieces of a block are read side by side.
+        # Polars and NumPy let go of Python's lock: the pieces of a block are read side by side,
+        # and a file's next block while whoever iterates works on this one.
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "stocklog-jsonl") as pool:
-            while (block := self._blocks.next()) is not None:
-                yield self._long_line(block) if block.long_line else self._rows(block, pool)
+            begun: Callable[[], RawRows] | None = None
+            try:
+                while (block := self._blocks.next()) is not None:
+                    earlier, begun = begun, self._begin(block, pool)
+                    if earlier is not None:
+                        yield earlier()
+                    if self._source.total_bytes is None:  # a pipe's lines go on as they come
+                        earlier, begun = begun, None
+                        yield earlier()
+            except FeedError:
+                if begun is not None:  # what came before the damage is read all the same
+                    yield begun()
+                raise
+            if begun is not None:
+                yield begun()
 
-    def _rows(self, block: Block, pool: ThreadPoolExecutor) -> RawRows:
+    def _begin(self, block: Block, pool: ThreadPoolExecutor) -> Callable[[], RawRows]:
+        """Have a block's lines read; the answer waits for them."""
+        if block.long_line:
+            row = self._long_line(block)
+            return lambda: row
         lines = find_odd_lines(block, quotes=False)
         self._check_start(block, lines.blank)
         slow = lines.odd.copy()
@@ -95,32 +113,42 @@ class JsonRows:
             slow[:] = True
         slow &= ~lines.blank
         rows = np.flatnonzero(~lines.blank)
+        numbers = np.arange(self._next_row, self._next_row + len(rows), dtype=np.int64)
+        self._next_row += len(rows)
+        runs = _runs(block, rows, slow)
+        read = pool.map(lambda run: self._quick_pieces(block, rows[run[0] : run[1]], run[2]), runs)
+        position = self._source.position
+
+        def finish() -> RawRows:
+            columns, problems = self._joined(block, chain.from_iterable(read), lines.unreadable)
+            return RawRows(
+                columns=columns,
+                lines=rows + block.first_line,
+                row_numbers=numbers,
+                row_text=lambda positions: [_shown(block, int(rows[p])) for p in positions],
+                rejects=[],
+                problems=problems,
+                bytes_read=position,
+            )
+
+        return finish
+
+    def _joined(
+        self,
+        block: Block,
+        read: Iterable[tuple[IntArray, pl.DataFrame | None]],
+        unreadable: set[int],
+    ) -> tuple[pl.DataFrame, dict[int, str]]:
+        """Join what was read of a block, reading the slow lines now; and their problems."""
         parts: list[pl.DataFrame] = []
         problems: dict[int, str] = {}
         done = 0
-        runs = _runs(block, rows, slow)
-        read = pool.map(lambda run: self._quick_pieces(block, rows[run[0] : run[1]], run[2]), runs)
-        for piece, frame in chain.from_iterable(read):
+        for piece, frame in read:
             if frame is None:
-                frame = self._slow(block, piece, done, lines.unreadable, problems)
+                frame = self._slow(block, piece, done, unreadable, problems)
             parts.append(frame)
             done += frame.height
-        columns = pl.concat(parts) if parts else pl.DataFrame(schema=self._schema)
-        numbers = np.arange(self._next_row, self._next_row + len(rows), dtype=np.int64)
-        self._next_row += len(rows)
-
-        def row_text(positions: IntArray) -> list[tuple[str, bool]]:
-            return [_shown(block, int(rows[p])) for p in positions]
-
-        return RawRows(
-            columns=columns,
-            lines=rows + block.first_line,
-            row_numbers=numbers,
-            row_text=row_text,
-            rejects=[],
-            problems=problems,
-            bytes_read=self._source.position,
-        )
+        return pl.concat(parts) if parts else pl.DataFrame(schema=self._schema), problems
 
     def _quick_pieces(
         self, block: Block, rows: IntArray, is_slow: bool
