@@ -13,6 +13,7 @@ from typing import Any
 from stocklog.bench.job import Job
 from stocklog.bench.peers.connect import tls_context
 from stocklog.bench.updates import encoded
+from stocklog.errors import StreamError
 from stocklog.protocol import amqp, chunk, frames
 from stocklog.protocol.frames import Key, Offset
 from stocklog.stream import PublisherOptions, StreamURI
@@ -20,32 +21,52 @@ from stocklog.stream.connection import Connection
 from stocklog.stream.inflight import SentFrame
 from stocklog.stream.packing import Packer
 
-__all__ = ["publish", "read"]
+__all__ = ["Confirms", "connect", "publish", "read"]
 
 _MOST_ENTRIES = 40_000
 _MOST_BYTES = 8 << 20
 _CREDIT = 20
+_PATIENCE = 600.0
 
 
-class _Confirms:
-    """Counts entries that are confirmed."""
+class Confirms:
+    """Counts entries that are confirmed; the handler of a connection.
+
+    Attributes:
+        count: entries.
+        changed: notified whenever it rises.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self.changed = threading.Condition()
 
+    def wait_for(self, count: int, timeout: float) -> None:
+        """Wait until so many are confirmed.
+
+        Raises:
+            StreamError: the time was over first.
+        """
+        with self.changed:
+            if not self.changed.wait_for(lambda: self.count >= count, timeout):
+                raise StreamError(f"Only {self.count:,} of {count:,} entries were confirmed")
+
     def on_frames(self, key: int, bodies: list[memoryview]) -> None:
+        """Count a few confirms, on the reading thread."""
         with self.changed:
             for body in bodies:
                 self.count += int.from_bytes(body[5:9], "big")
             self.changed.notify_all()
 
-    def on_stream_unavailable(self, stream: str) -> None: ...
+    def on_stream_unavailable(self, stream: str) -> None:
+        """Whoever waits runs into its time."""
 
-    def on_connection_lost(self, error: Exception) -> None: ...
+    def on_connection_lost(self, error: Exception) -> None:
+        """Whoever waits runs into its time, or cannot send."""
 
 
-def _connect(job: Job) -> Connection:
+def connect(job: Job) -> Connection:
+    """A connection to the job's broker; the caller closes it."""
     uri = StreamURI.parse(job.uri)
     return Connection(*uri.hosts[0], uri, ssl_context=tls_context(job))
 
@@ -53,7 +74,7 @@ def _connect(job: Job) -> Connection:
 def publish(job: Job) -> dict[str, Any]:
     """Send frames that are ready, the same bounds as ours."""
     options = PublisherOptions(**job.options)
-    connection, confirms = _connect(job), _Confirms()
+    connection, confirms = connect(job), Confirms()
     packer = Packer(options, connection.agreed.frame_max, 0)
     ready: list[SentFrame] = []
     for data, starts in encoded(job.count, job.seed, amqp.lead(options.plain)):
@@ -69,14 +90,13 @@ def publish(job: Job) -> dict[str, Any]:
     )
     begun = time.perf_counter()
     entries = _send(connection, confirms, ready)
-    with confirms.changed:
-        confirms.changed.wait_for(lambda: confirms.count >= entries, 600)
+    confirms.wait_for(entries, _PATIENCE)
     seconds = time.perf_counter() - begun
     connection.close()
     return {"updates": job.count, "seconds": seconds}
 
 
-def _send(connection: Connection, confirms: _Confirms, ready: list[SentFrame]) -> int:
+def _send(connection: Connection, confirms: Confirms, ready: list[SentFrame]) -> int:
     entries, size, waiting = 0, 0, []
     for frame in ready:
         entries += len(frame.ids)
@@ -116,7 +136,7 @@ class _Chunks:
 
 def read(job: Job) -> dict[str, Any]:
     """Receive chunks from the first on and drop them."""
-    connection = _connect(job)
+    connection = connect(job)
     chunks = _Chunks(connection, job.count)
     connection.handler = chunks
     begun = time.perf_counter()
@@ -129,7 +149,8 @@ def read(job: Job) -> dict[str, Any]:
         credit=_CREDIT,
         properties={},
     )
-    chunks.done.wait(600)
+    if not chunks.done.wait(_PATIENCE):
+        raise StreamError(f"{chunks.missing:,} messages did not come")
     seconds = time.perf_counter() - begun
     connection.close()
     return {"updates": job.count, "seconds": seconds}
