@@ -191,8 +191,10 @@ def test_thousands_separators_are_refused_by_name():
     ("value", "expected"),
     [
         ("3,0", 3), ("-3", -3), ("3,", 3), ("3,5", "not a whole number"),
-        ("1.000", "thousands separators"), ("1.000,0", "thousands separators"),
-        ("3.0", "decimal point although"),
+        ("1.000", 1000), ("-1.000,0", -1000), ("12.345.678", 12_345_678), ("1.234,5", "whole"),
+        ("3.0", "decimal point although"), ("1.00", "decimal point although"),
+        ("12.34.567", "not a number"), ("0.125", "decimal point although"),
+        ("1 000", "thousands separators"),
     ],
 )  # fmt: skip
 def test_decimal_comma(value, expected):

@@ -48,9 +48,9 @@ def check_parquet(name: str, told: str | None, head: bytes) -> bool:
     """
     is_parquet = head.startswith(PARQUET_MAGIC)
     if told == "parquet" and not is_parquet:
-        what = "is empty" if not head else f"begins with {head[:8]!r}"
+        begins = f"begins with {head[:8]!r}, not with {PARQUET_MAGIC!r}"
         raise FeedError(
-            f"{name} is not Parquet: it {what}, not with {PARQUET_MAGIC!r}",
+            f"{name} is not Parquet: it {begins if head else 'is empty'}",
             "Give --input-format csv or jsonl if its name says the wrong thing",
         )
     if is_parquet and told is not None and told != "parquet":

@@ -114,7 +114,8 @@ def make_json_plan(options: FeedOptions) -> Plan:
 
 def _missing(file: str, missing: Sequence[str], names: Sequence[str]) -> UsageError:
     example = names[0] if names else "column"
-    quoted = example if example.isidentifier() else f'"{example}"'
+    doubled = example.replace('"', '""')
+    quoted = example if example.isidentifier() else f'"{doubled}"'
     has = ", ".join(names) if names else "none"
     return UsageError(
         f"{file} has no column for {', '.join(missing)}; its columns are {has}",

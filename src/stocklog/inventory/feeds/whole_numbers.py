@@ -1,7 +1,8 @@
 """Whole numbers from text and from number columns: exact, or refused with a reason.
 
 ``3``, ``+3``, ``007``, ``3.0`` are whole numbers; ``3.5``, ``1e3``, ``1,000`` and 20 digits are
-not. Nothing is rounded. With `decimal_comma` the comma takes the point's place.
+not. Nothing is rounded. With `decimal_comma` the comma takes the point's place, and a point
+can only separate thousands: ``1.000`` is a thousand.
 """
 
 from __future__ import annotations
@@ -47,10 +48,16 @@ def from_text(
     rows = failed.arg_true()
     texts = column.gather(rows).str.strip_chars(" \t").alias("text")
     mark = "," if decimal_comma else "."
+    written = pl.col("text")
+    if decimal_comma:
+        grouped = written.str.contains(r"^[+-]?[1-9]\d{0,2}([.]\d{3})+(,0*)?$")
+        written = (
+            pl.when(grouped).then(written.str.replace_all(".", "", literal=True)).otherwise(written)
+        )
     frame = texts.to_frame().with_columns(
-        value=pl.col("text")
-        .str.extract(rf"^([+-]?\d{{1,19}})(?:{'[,]' if decimal_comma else '[.]'}0*)?$")
-        .cast(pl.Int64, strict=False)
+        value=written.str.extract(
+            rf"^([+-]?\d{{1,19}})(?:{'[,]' if decimal_comma else '[.]'}0*)?$"
+        ).cast(pl.Int64, strict=False)
     )
     if point_is_doubtful:
         doubtful = pl.col("text").str.contains(r"^[+-]?\d{1,3}[.]000$")
@@ -69,11 +76,12 @@ def _reason(mark: str, point_is_doubtful: bool) -> pl.Expr:
     """The reason for a text that is not a whole number, most telling first."""
     text = pl.col("text")
     point = mark == "."
-    group = "," if point else "[.]"
+    # With a decimal comma the points between thousands are read, so only fractions are left.
     decimal = "[.]" if point else ","
+    fraction = r"\d*[.]" if point else r"(\d*|[1-9]\d{0,2}([.]\d{3})+),"
     grouped = text.str.contains(
-        rf"^[+-]?\d{{1,3}}({group}\d{{3}})+({decimal}\d*)?$"
-        r"|^[+-]?\d{1,3}([ '’\x{a0}\x{202f}]\d{3})+$"
+        (r"^[+-]?\d{1,3}(,\d{3})+([.]\d*)?$|" if point else "")
+        + rf"^[+-]?\d{{1,3}}([ '’\x{{a0}}\x{{202f}}]\d{{3}})+({decimal}\d*)?$"
     )
     other = text.str.contains(r"^[+-]?\d*,\d+$" if point else r"^[+-]?\d*[.]\d*$")
     doubtful = text.str.contains(r"^[+-]?\d{1,3}[.]000$") & pl.lit(point_is_doubtful)
@@ -82,7 +90,7 @@ def _reason(mark: str, point_is_doubtful: bool) -> pl.Expr:
         .then(pl.lit(TOO_BIG))
         .when(doubtful)
         .then(pl.lit(DOUBTFUL))
-        .when(text.str.contains(rf"^[+-]?\d*{decimal}\d+$"))
+        .when(text.str.contains(rf"^[+-]?{fraction}\d+$"))
         .then(pl.lit(NOT_WHOLE))
         .when(grouped)
         .then(pl.lit(GROUPED))
