@@ -69,6 +69,8 @@ class JsonRows:
         self._file = file
         self._unproven = strict_start
         self._next_row = 1
+        # Several threads take it and put a larger one in its place; one that gets lost costs time.
+        self._met: frozenset[str] = frozenset()
         self._taken = frozenset(plan.taken)
         self._texts = frozenset(plan.columns) - self._taken
         self._as_text = frozenset(name for each in plan.mapped for name in each.columns)
@@ -165,8 +167,10 @@ class JsonRows:
         piece = block.data[block.starts[rows[0]] : block.ends[rows[-1]]]
         starts = block.starts[rows] - block.starts[rows[0]]
         ends = block.line(int(rows[0])) + block.line(int(rows[-1]))
-        # Fewer columns are read faster. If other lines have more, the sums show it.
-        likely = {n: dtype for n, dtype in _QUICK_SCHEMA.items() if f'"{n}"'.encode() in ends}
+        # Fewer columns are read faster: those of these two lines, and what earlier pieces had. If
+        # other lines have more, the sums show it.
+        named = {name for name in _QUICK_SCHEMA if f'"{name}"'.encode() in ends}
+        likely = {n: dtype for n, dtype in _QUICK_SCHEMA.items() if n in named | self._met}
         frame = self._proven(piece, starts, likely) if likely else None
         if frame is None and len(likely) < len(_QUICK_SCHEMA):
             frame = self._proven(piece, starts, _QUICK_SCHEMA)
@@ -202,6 +206,7 @@ class JsonRows:
         times = [name for name in _TIMES if name in schema]
         if colons != _colons_inside(frame, times) and colons != _colons_inside(frame, text_names):
             return None
+        self._met |= {name for name, nulls in absent.items() if nulls < frame.height}
         return self._complete(frame)
 
     def _complete(self, frame: pl.DataFrame) -> pl.DataFrame:
