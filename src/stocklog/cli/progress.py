@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
+_DRAWS = 4
+"""Times a second that the bar is drawn: a thread does it, which takes its share of a core."""
 _LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal."""
 
@@ -38,6 +40,7 @@ class Progress:
         self._task: Any = None
         self._begun = time.monotonic()
         self._next_line = self._begun + _LINE_EVERY
+        self._next_draw = self._begun
 
     @property
     def shows(self) -> bool:
@@ -71,6 +74,9 @@ class Progress:
             return
         now = time.monotonic()
         if self._bar is not None:
+            if now < self._next_draw:
+                return
+            self._next_draw = now + 1 / _DRAWS
             self._bar.update(
                 self._task,
                 total=None if tick.fraction is None else 1.0,
@@ -119,5 +125,6 @@ def _make_bar() -> Bar:
         Remaining(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
+        refresh_per_second=_DRAWS,
         transient=True,
     )
