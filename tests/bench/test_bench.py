@@ -84,19 +84,21 @@ def test_frames_and_bodies_hold_the_same_updates_with_strings() -> None:
     assert to_frame(bodies).equals(to_frame(frame))
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("count", [3000, 25_000, 30_000])
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl", "jsonl-nulls"])
 def test_one_row_of_a_file_is_broken_and_the_rest_are_the_simulators(
-    tmp_path: Path, form: str
+    tmp_path: Path, form: str, count: int
 ) -> None:
+    form, _, nulls = form.partition("-")
     path = tmp_path / f"updates.{form}"
-    write_file(path, 3000, 5)
+    write_file(path, count, 5, nulls=bool(nulls))
     with open_feed(path, FeedOptions()) as feed:
         batches = list(feed)
     rejects = [reject for batch in batches for reject in batch.rejects]
     assert len(rejects) == 1
     assert "quantity" in rejects[0].reason
     found = pl.concat([batch.updates for batch in batches])
-    assert found.equals(to_frame(as_frame(3000, 5)))
+    assert found.equals(to_frame(as_frame(count, 5)))
 
 
 def test_updates_of_a_million_have_at_least_30_000_skus() -> None:

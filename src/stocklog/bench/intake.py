@@ -51,6 +51,7 @@ def _contenders(bench: Bench) -> list[Contender]:
         _load(bench, "parquet", "stocklog load, Parquet"),
         _load(bench, "csv", "stocklog load, CSV"),
         _load(bench, "jsonl", "stocklog load, JSON Lines"),
+        _load(bench, "jsonl-nulls", "stocklog load, JSON Lines with nulls"),
         _python(bench, "rows", "stocklog, one update at a time"),
         _peer(bench, "wire", "wire", "wire, sub-batches", 1, {}),
         _peer(bench, "wire-plain", "wire", "wire, plain entries, named", 4, wire),
@@ -96,14 +97,16 @@ def _python(bench: Bench, key: str, name: str) -> Contender:
     return Contender(key, name, run)
 
 
-def _load(bench: Bench, form: str, name: str) -> Contender:
+def _load(bench: Bench, key: str, name: str) -> Contender:
+    form, _, nulls = key.partition("-")
+
     def run(number: int) -> Result:
         with (
             tempfile.TemporaryDirectory(prefix="stocklog-bench-") as folder,
             bench.stream("intake") as stream,
         ):
             file = Path(folder, f"updates.{form}")
-            write_file(file, bench.count, _SEED + number)
+            write_file(file, bench.count, _SEED + number, nulls=bool(nulls))
             options = {"arguments": [file], "status": _REJECTS}
             result = run_job(_job(bench, "stocklog", "load", stream, 1, options, number))
         if result.updates != bench.count or result.facts["rejects"] != 1:
@@ -113,7 +116,7 @@ def _load(bench: Bench, form: str, name: str) -> Contender:
             )
         return result
 
-    return Contender(form, name, run)
+    return Contender(key, name, run)
 
 
 def _classic(bench: Bench, key: str, name: str, options: dict[str, Any]) -> Contender:

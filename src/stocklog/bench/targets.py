@@ -40,6 +40,7 @@ INTAKE = (
     Target("parquet", "load of Parquet", 12, 18),
     Target("csv", "load of CSV", 6, 10),
     Target("jsonl", "load of JSON Lines", 6, 10),
+    Target("jsonl-nulls", "load of JSON Lines, absent fields as null", 6, 10),
     Target("rows", "one update at a time, row face", 2, 4),
 )
 

@@ -99,14 +99,18 @@ def foreign(updates: list[dict[str, Any]], seed: int) -> Iterator[str]:
         yield text
 
 
-def write_file(path: Path, count: int, seed: int) -> None:
+def write_file(path: Path, count: int, seed: int, *, nulls: bool = False) -> None:
     """A file to load: `count` good updates, and `BROKEN` in the middle of them.
 
     Args:
         path: its ending says what it becomes: `.parquet`, `.csv` or `.jsonl`.
         count: good updates.
         seed: of the simulator.
+        nulls: JSON Lines: absent fields are written as null, as data frames do, and not left out.
     """
+    if path.suffix == ".jsonl" and not nulls:
+        _write_lines(path, count, seed)
+        return
     whole = with_broken(as_frame(count, seed))
     if path.suffix == ".parquet":
         whole.write_parquet(path)
@@ -117,3 +121,17 @@ def write_file(path: Path, count: int, seed: int) -> None:
         whole.write_csv(path)
     else:
         whole.write_ndjson(path)
+
+
+def _write_lines(path: Path, count: int, seed: int) -> None:
+    done, half = 0, count // 2
+    with path.open("wb") as file:
+        for data, starts in encoded(count, seed, b"\n"):
+            rows = len(starts) - 1
+            border = int(starts[half - done]) if done <= half < done + rows else len(data)
+            # Each line is begun by its newline: the file's first one is empty.
+            file.write(data[:border].tobytes())
+            if border < len(data):
+                file.write(b"\n" + json.dumps(BROKEN).encode())
+            file.write(data[border:].tobytes())
+            done += rows

@@ -48,8 +48,8 @@ _MEASURES = {
     "intake": _Measure(
         "Whole updates into a stream: ours, rstream, pika, and the bare wire.",
         3,
-        ("default", "lz4", "plain", "frame", "parquet", "csv", "jsonl", "rows", "wire",
-         "wire-plain", "rstream", "pika", "classic", "classic-fast"),
+        ("default", "lz4", "plain", "frame", "parquet", "csv", "jsonl", "jsonl-nulls", "rows",
+         "wire", "wire-plain", "rstream", "pika", "classic", "classic-fast"),
     ),
     "replay": _Measure(
         "A stream back as typed columns: ours, rstream, pika, and the bare wire.",
