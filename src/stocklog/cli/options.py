@@ -189,7 +189,8 @@ def envelope_options(function: Function) -> Function:
             "--name",
             metavar="NAME",
             help="Publish under this name, at most 255 bytes: the broker then drops what it "
-            "has already got from that name.",
+            "has already got from that name. Its sub-batches are all full, so the last lines of "
+            "a pipe wait for more; with --sub-batch 1 each goes out as it comes.",
         ),
         click.option(
             "--sub-batch",
