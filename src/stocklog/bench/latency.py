@@ -14,12 +14,13 @@ from stocklog.bench.streams import Bench
 
 __all__ = ["measure"]
 
-_CASES: tuple[tuple[str, str, int, int], ...] = (
-    ("1,000 a second, row face", "publish_rows", 1_000, 1),
-    ("1,000 a second, plain entries", "publish", 1_000, 1),
-    ("100,000 a second, plain entries", "publish", 100_000, 1),
-    ("100,000 a second, sub-batches", "publish", 100_000, 500),
-    ("500,000 a second, sub-batches", "publish", 500_000, 500),
+_CASES: tuple[tuple[str, str, int, dict[str, Any]], ...] = (
+    ("1,000 a second, row face", "publish_rows", 1_000, {}),
+    ("1,000 a second, row face, linger 1 ms", "publish_rows", 1_000, {"linger": 0.001}),
+    ("1,000 a second, plain entries", "publish", 1_000, {"sub_batch": 1}),
+    ("100,000 a second, plain entries", "publish", 100_000, {"sub_batch": 1}),
+    ("100,000 a second, sub-batches", "publish", 100_000, {"sub_batch": 500}),
+    ("500,000 a second, sub-batches", "publish", 500_000, {"sub_batch": 500}),
 )
 _SEED = 3000
 # The first second warms up: connections, caches, the broker's first chunks.
@@ -30,7 +31,7 @@ _TEXT = (
     "One producer process, one reader process, the broker beside them. An update's time runs from "
     "the moment it is handed over (its block's turn has come) to the moment its decoded and "
     "validated row is in the reader's hands, in milliseconds. Medians of the rounds. The row face "
-    "waits up to 5 ms for others to go with an update (`linger`)."
+    "waits up to 5 ms for others to go with an update, or as `linger` says."
 )
 
 
@@ -39,8 +40,8 @@ def measure(bench: Bench, report: Report) -> None:
     rows, figures = [], {}
     kept: dict[str, list[dict[str, Any]]] = {name: [] for name, *_ in _CASES}
     for number in range(bench.rounds):
-        for name, verb, rate, sub_batch in _CASES:
-            found = _one(bench, verb, rate, sub_batch, number)
+        for name, verb, rate, options in _CASES:
+            found = _one(bench, verb, rate, number, options)
             kept[name].append(found)
             bench.tell(f"round {number + 1}: {name}: p50 {found['p50']:.2f} ms")
     for name, results in kept.items():
@@ -57,15 +58,15 @@ def measure(bench: Bench, report: Report) -> None:
     report.sections.append(Section("Latency", _TEXT, columns, rows, figures))
 
 
-def _one(bench: Bench, verb: str, rate: int, sub_batch: int, number: int) -> dict[str, Any]:
+def _one(
+    bench: Bench, verb: str, rate: int, number: int, options: dict[str, Any]
+) -> dict[str, Any]:
     count = int(rate * _SECONDS)
     with bench.stream("latency") as stream, ThreadPoolExecutor(2) as pool:
         seconds = 4 * _SECONDS
         reading = pool.submit(run_job, bench.job("live", "read", stream, count, 0, seconds=seconds))
-        pace = {"rate": rate, "sub_batch": sub_batch}
-        publishing = pool.submit(
-            run_job, bench.job("live", verb, stream, count, _SEED + number, **pace)
-        )
+        job = bench.job("live", verb, stream, count, _SEED + number, rate=rate, **options)
+        publishing = pool.submit(run_job, job)
         published, delivered = publishing.result(), reading.result()
     values = latencies(published.facts["edges"], delivered.facts["edges"])
     return percentiles(values[int(rate * _WARM_UP) :])

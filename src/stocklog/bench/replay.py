@@ -27,8 +27,8 @@ _TEXT = (
     "the same with every row written. rstream and pika hand each message to a callback that does "
     "`json.loads`. `anyone's JSON` was written by rstream with spaces and escapes, each body's "
     "fields in an order of its own. In one-message chunks each update was confirmed before the "
-    "next was sent; that row's yardstick is rstream on the same stream. The wire receives chunks "
-    "and drops them."
+    "next was sent; the yardstick is then rstream on the same stream, and the broker is the limit. "
+    "The wire receives chunks and drops them."
 )
 
 
@@ -49,13 +49,20 @@ def _contenders(bench: Bench, streams: _Streams) -> list[Contender]:
         ours("lz4", "stocklog, lz4", "lz4"),
         ours("plain", "stocklog, plain entries", "plain"),
         ours("foreign", "stocklog, anyone's JSON", "foreign"),
-        ours("single", "stocklog, one-message chunks", "single", yardstick="rstream-single"),
+        ours(
+            "single", "stocklog, one-message chunks", "single",
+            yardstick="rstream-single", limit="wire-single",
+        ),
         ours("to-jsonl", "stocklog, to JSON Lines", "own", form="jsonl"),
         ours("to-parquet", "stocklog, to Parquet", "own", form="parquet"),
         _reader(bench, streams, "wire", "wire", "wire", "own"),
         _reader(bench, streams, "rstream", "rstream", "rstream", "plain"),
         _reader(
             bench, streams, "rstream", "rstream-single", "rstream, one-message chunks", "single",
+            yardstick="rstream-single",
+        ),
+        _reader(
+            bench, streams, "wire", "wire-single", "wire, one-message chunks", "single",
             yardstick="rstream-single",
         ),
     ]  # fmt: skip
@@ -119,6 +126,7 @@ def _reader(
     *,
     form: str = "none",
     yardstick: str = "rstream",
+    limit: str = "",
 ) -> Contender:
     options: dict[str, Any] = {}
     if peer == "stocklog":
@@ -134,7 +142,7 @@ def _reader(
         check(name, result, stream.count)
         return result
 
-    return Contender(key, name, run, yardstick=yardstick)
+    return Contender(key, name, run, yardstick, limit)
 
 
 def _check_ours(name: str, result: Result, count: int) -> None:

@@ -55,7 +55,7 @@ _MEASURES = {
         "A stream back as typed columns: ours, rstream, pika, and the bare wire.",
         4,
         ("own", "lz4", "plain", "foreign", "single", "to-jsonl", "to-parquet", "wire",
-         "rstream", "rstream-single", "pika"),
+         "rstream", "rstream-single", "wire-single", "pika"),
     ),
     "slow-reader": _Measure(
         "Fast readers with and without a slow one, on a stream and on queues.", 2

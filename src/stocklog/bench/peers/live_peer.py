@@ -11,7 +11,7 @@ from stocklog.bench.updates import as_bodies
 from stocklog.inventory import codec
 from stocklog.inventory.simulate import Simulator
 from stocklog.ledger.batch import decode
-from stocklog.ledger.producer import Producer
+from stocklog.ledger.producer import LINGER, Producer
 
 __all__ = ["publish", "publish_rows", "read"]
 
@@ -61,7 +61,7 @@ def publish_rows(job: Job) -> dict[str, Any]:
     updates = [codec.decode_row(body) for body in as_bodies(job.count, job.seed)]
     edges: list[tuple[int, float]] = []
     with stream_client(job) as client:
-        producer = Producer(client, job.stream)
+        producer = Producer(client, job.stream, linger=job.options.get("linger", LINGER))
         begun = due = time.monotonic()
         for number, update in enumerate(updates, 1):
             if rate:
