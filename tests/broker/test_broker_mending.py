@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,7 +25,17 @@ pytestmark = pytest.mark.broker
 
 
 def nodes_of(folder: Path) -> list[psutil.Process]:
-    return [process for process in belonging(folder) if "beam" in process.name()]
+    return named(folder, "beam")
+
+
+def named(folder: Path, part: str) -> list[psutil.Process]:
+    """Processes of the folder with this in their name; some end while one looks."""
+    found = []
+    for process in belonging(folder):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if part in process.name():
+                found.append(process)
+    return found
 
 
 def arguments(folder: Path, root: Path | None) -> list[str | Path]:
@@ -118,18 +129,18 @@ def test_a_left_over_port_mapper_is_ended_and_a_lost_one_replaced(
     folder: Path, one_root: Path | None
 ) -> None:
     info = start(folder, rabbitmq_root=one_root)
-    mapper = next(p for p in belonging(folder) if p.name() == "epmd")
+    mapper = named(folder, "epmd")[0]
     mapper.kill()
-    wait_until(lambda: len([p for p in belonging(folder) if p.name() == "epmd"]) == 0)
+    wait_until(lambda: not named(folder, "epmd"))
     again = start(folder)
     assert again.pid == info.pid, "the node itself was left alone"
-    mapper = next(p for p in belonging(folder) if p.name() == "epmd")
+    mapper = named(folder, "epmd")[0]
 
     os.kill(info.pid, signal.SIGKILL)
     wait_until(lambda: nodes_of(folder) == [])
     (folder / "state.json").unlink()
     start(folder)
-    mappers = [p.pid for p in belonging(folder) if p.name() == "epmd"]
+    mappers = [process.pid for process in named(folder, "epmd")]
     assert len(mappers) == 1
     assert mappers != [mapper.pid]
 
