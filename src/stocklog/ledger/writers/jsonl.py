@@ -86,9 +86,10 @@ def _run(
 
 
 def _put(data: NDArray[np.uint8], places: NDArray[np.int64], text: NDArray[np.uint8]) -> None:
-    """Write one row of `text` at each place."""
-    for column in range(text.shape[1]):
-        data[places + column] = text[:, column]
+    """Write one row of `text` at each place, as one move of so many bytes."""
+    kind = f"V{text.shape[1]}"
+    windows = np.ndarray((len(data) - text.shape[1] + 1,), kind, data, strides=(1,))
+    windows[places] = np.ascontiguousarray(text).view(kind).reshape(-1)
 
 
 def _decimal(numbers: NDArray[np.int64], digits: int) -> NDArray[np.uint8]:
