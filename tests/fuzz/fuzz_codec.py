@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from unittest import mock
 
 import numpy as np
@@ -40,7 +41,7 @@ def seeds() -> list[bytes]:
     return [*bodies, b"\n".join(bodies), b"\n".join([BODY] * 9)]
 
 
-@mock.patch("stocklog.inventory.decode._FEW", 0)  # else few bodies are read row by row
+@mock.patch.object(importlib.import_module("stocklog.inventory.decode"), "_FEW", 0)
 def check(data: bytes) -> None:
     """Bodies between line ends, read as one block."""
     bodies = [body for body in data.split(b"\n") if not is_deep(body)]

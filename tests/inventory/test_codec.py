@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 from datetime import UTC, datetime
@@ -21,6 +22,9 @@ from stocklog.inventory.general import read_general
 from stocklog.inventory.update import UPDATE_SCHEMA, Update, to_frame
 
 WHEN = datetime(2026, 11, 24, 13, 5, 0, 123456, tzinfo=UTC)
+
+# The package also has a function of this name, which a dotted text would find.
+DECODE = importlib.import_module("stocklog.inventory.decode")
 
 
 def sale(number: int = 1, **change: object) -> dict:
@@ -165,8 +169,8 @@ def test_blocks_of_any_size_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = [reference.encode(sale(number)) for number in range(100)]
     bodies[60] = b"rubbish"
     whole = decode(*laid(bodies))
-    monkeypatch.setattr("stocklog.inventory.decode._BLOCK_ROWS", 7)
-    monkeypatch.setattr("stocklog.inventory.decode._BLOCK_BYTES", 500)
+    monkeypatch.setattr(DECODE, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(DECODE, "_BLOCK_BYTES", 500)
     parts = decode(*laid(bodies))
     assert parts.updates.equals(whole.updates)
     assert parts.reasons == whole.reasons
@@ -181,7 +185,7 @@ def test_few_bodies_are_read_row_by_row_with_the_same_result(
     bodies[0] = b"rubbish"
     bodies[count // 2] = bodies[-1].replace(b":", b" : ")
     by_columns = decode(*laid(bodies))
-    monkeypatch.setattr("stocklog.inventory.decode._FEW", 40)
+    monkeypatch.setattr(DECODE, "_FEW", 40)
     found = decode(*laid(bodies))
     assert found.updates.equals(by_columns.updates)
     assert found.updates.schema == by_columns.updates.schema
