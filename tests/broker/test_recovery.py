@@ -33,6 +33,10 @@ from stocklog.errors import (
     UnconfirmedError,
     UsageError,
 )
+from stocklog.inventory.feeds import FeedOptions
+from stocklog.ledger.batch import decode
+from stocklog.ledger.load import LoadPlan, load
+from stocklog.ledger.register import Register
 from stocklog.protocol.frames import Key
 from stocklog.stream import Publisher, StreamClient, StreamURI
 
@@ -196,6 +200,50 @@ def test_a_producer_that_cuts_anew_behind_the_last_number_doubles(
     # Blocks of 333: the one that ends with 30,303 holds 30 messages that are in the log.
     found = another_process(broker, proxy, direct, stream, 333)
     assert [(one.kind, one.count) for one in found] == [("duplicate", 30)]
+
+
+@pytest.mark.parametrize("sub_batch", [500, 1], ids=["blocks", "plain"])
+def test_a_load_that_goes_on_before_its_old_bytes_enter_doubles_nothing(
+    broker: NodeInfo,
+    proxies: ProxyLoop,
+    direct: StreamClient,
+    stream: str,
+    tmp_path: Path,
+    sub_batch: int,
+) -> None:
+    """Its process dies with all of it on the way; the same command is run again."""
+    feed = tmp_path / "f.csv"
+    rows = "".join(f"S{n},L,1,2026-11-24T10:00:00Z\n" for n in range(30_250))
+    feed.write_text(f"sku,location_id,quantity,occurred_at\n{rows}")
+    constants = {"type": "adjustment", "reason": "sale", "source": "till"}
+    plan = LoadPlan([feed], FeedOptions(constants=constants), sub_batch=sub_batch)
+    way = Proxy(proxies, broker.stream_port)
+    way.hold(new=Key.PUBLISH)
+    with Register(tmp_path / "r") as register:
+        with through(broker, way, recover=False) as dying:
+            first = threading.Thread(
+                target=lambda: _ignoring(lambda: load(dying, stream, plan, register=register))
+            )
+            first.start()
+            wait_until(lambda: way.held > 2_000_000)
+            way.reset_clients()
+            first.join(20)
+        old = way.held
+        name = register.entries("load", stream)[0].facts.name
+        assert direct.query_sequence(name, stream) == 0
+        with through(broker, way) as living:
+            second = threading.Thread(target=load, args=(living, stream, plan))
+            second.start()  # without a register: it knows what the broker says, and no more
+            wait_until(lambda: way.held > old + 1_000_000)
+            way.release(gone=True)
+            wait_until(lambda: direct.query_sequence(name, stream) > 10_000)
+            way.release()
+            second.join(30)
+            assert not second.is_alive()
+    with direct.subscriber(stream, "first", until_end=True) as subscriber:
+        found = [sku for block in subscriber for sku in decode(block).updates["sku"].to_list()]
+    assert found == [f"S{n}" for n in range(30_250)]
+    way.close()
 
 
 # -- connections ----------------------------------------------------------------------------

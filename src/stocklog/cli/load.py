@@ -25,6 +25,7 @@ from stocklog.cli.session import connected
 
 if TYPE_CHECKING:
     from stocklog.ledger.load import FileResult, LoadPlan, LoadSummary
+    from stocklog.ledger.register import Register
     from stocklog.stream import StreamClient
 
 __all__ = ["load"]
@@ -72,6 +73,11 @@ _REASONS_SHOWN = 20
     help="Write rows that are no updates to OUT as JSON Lines: file, line, reason, row. OUT is "
     "replaced.",
 )
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Load on purpose what is loaded already; made update ids carry a run number.",
+)
 @click.option("--dry-run", is_flag=True, help="Read, check and report; send nothing.")
 @envelope_options
 @broker_options
@@ -83,6 +89,7 @@ def load(
     mapping: tuple[str, ...],
     constants: tuple[str, ...],
     rejects: Path | None,
+    again: bool,
     dry_run: bool,
     codec: str,
     sub_batch: int,
@@ -97,9 +104,14 @@ def load(
     taken as they are. Every good row goes in once; every bad one is counted, and kept with
     its reason by --rejects; the exit status is then 3. Rows without an update_id get one
     from the file's content and the row's number.
+
+    A load that was interrupted goes on when it is run again, and a file that is loaded
+    already is not loaded twice. A pipe goes on if it has a --name and comes again from its
+    beginning.
     """
     from stocklog.inventory.feeds import FeedOptions, parse_assignments
     from stocklog.ledger.load import LoadPlan, LoadSummary, check_files
+    from stocklog.ledger.register import Register
     from stocklog.ledger.streams import ensure_stream
 
     options = FeedOptions(
@@ -107,23 +119,29 @@ def load(
         constants=parse_assignments(constants, "--set"),
         **reading,
     )
-    plan = LoadPlan(files, options, rejects, codec, sub_batch, name)
+    plan = LoadPlan(files, options, rejects, codec, sub_batch, name, again)
     check_files(plan)
     summary = LoadSummary(stream)
     with contextlib.ExitStack() as stack:
-        client = None
+        client = register = None
         if not dry_run:
+            register = stack.enter_context(Register())
             client = stack.enter_context(connected(broker, report)).client
             if ensure_stream(client, stream):
                 report.note(f"made the stream '{stream}', there was none")
-        _run(client, stream, plan, report, summary)
+        _run(client, stream, plan, register, report, summary)
     if summary.interrupted:
         return INTERRUPTED
     return REJECTS if summary.rejects else DONE
 
 
 def _run(
-    client: StreamClient | None, stream: str, plan: LoadPlan, report: Report, summary: LoadSummary
+    client: StreamClient | None,
+    stream: str,
+    plan: LoadPlan,
+    register: Register | None,
+    report: Report,
+    summary: LoadSummary,
 ) -> None:
     from stocklog.ledger.load import load as publish
 
@@ -138,8 +156,10 @@ def _run(
                     client,
                     stream,
                     plan,
+                    register=register,
                     on_tick=progress,
                     on_file=tell,
+                    on_note=report.note,
                     stop=interrupt.stop,
                     summary=summary,
                 )
@@ -152,6 +172,8 @@ def _run(
 
 def _file_line(result: FileResult) -> str:
     line = f"{result.file}: {figure(result.updates)} of {figure(result.read)} rows are updates"
+    if result.already:
+        return f"{line}, loaded before"
     return line if result.complete else line + ", not read to its end"
 
 
@@ -168,6 +190,12 @@ def _tell_rejects(report: Report, summary: LoadSummary, kept: Path | None) -> No
 
 
 def _line(summary: LoadSummary) -> str:
+    if summary.nothing_to_do:
+        files = "the file is" if len(summary.files) == 1 else "the files are"
+        return (
+            f"nothing was sent: {files} loaded already, {figure(summary.before)} updates in "
+            f"'{summary.stream}'; --again loads on purpose"
+        )
     if summary.dry_run:
         line = f"dry run: {figure(summary.updates)} of {figure(summary.read)} rows are updates"
         line += f", in {summary.seconds:.3f} s; nothing was sent"
@@ -176,6 +204,8 @@ def _line(summary: LoadSummary) -> str:
             f"{figure(summary.updates)} updates confirmed in {summary.seconds:.3f} s "
             f"({figure(summary.rate)}/s) to '{summary.stream}', of {figure(summary.read)} rows read"
         )
+    if summary.before:
+        line += f"; the log had {figure(summary.before)} before"
     if summary.unconfirmed:
         line += f", {figure(summary.unconfirmed)} sent without a confirm"
     return line + (", interrupted" if summary.interrupted else "")

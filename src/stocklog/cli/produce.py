@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -102,12 +103,14 @@ def produce(
 
     A stream that does not exist is made; it keeps the newest 20 GB, in segments of
     500 MB (`stocklog stream create` makes one otherwise). Ctrl-C waits for what is on
-    its way, and says what is confirmed.
+    its way, and says what is confirmed. With --name the count is the total under the
+    name: what the log has counts, and the same command goes on from there.
     """
     if forever and count is not None:
         raise click.UsageError("--count and --forever exclude each other")
     from stocklog.ledger.produce import ProducePlan, ProduceSummary
     from stocklog.ledger.produce import produce as publish
+    from stocklog.ledger.register import Register
     from stocklog.ledger.streams import DEFAULT_RETENTION, ensure_stream
 
     plan = ProducePlan(
@@ -122,7 +125,11 @@ def produce(
         name=name,
     )
     summary = ProduceSummary(stream)
-    with connected(broker, report, start=True) as connection, Interrupt() as interrupt:
+    with (
+        Register() if name is not None else nullcontext() as register,
+        connected(broker, report, start=True) as connection,
+        Interrupt() as interrupt,
+    ):
         if ensure_stream(connection.client, stream):
             report.note(f"made the stream '{stream}', there was none; it keeps {DEFAULT_RETENTION}")
         try:
@@ -131,6 +138,7 @@ def produce(
                     connection.client,
                     stream,
                     plan,
+                    register=register,
                     on_tick=progress,
                     stop=interrupt.stop,
                     summary=summary,
@@ -147,6 +155,8 @@ def _line(summary: ProduceSummary) -> str:
         f"{figure(summary.updates)} updates confirmed in {summary.seconds:.3f} s "
         f"({figure(summary.rate)}/s) to '{summary.stream}'"
     )
+    if summary.before:
+        line += f"; the log had {figure(summary.before)} before"
     if summary.unconfirmed:
         line += f", {figure(summary.unconfirmed)} sent without a confirm"
     return line + (", interrupted" if summary.interrupted else "")

@@ -2,141 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from stocklog.errors import FeedError, UsageError
 from stocklog.inventory import codec
-from stocklog.inventory.feeds import Feed, FeedOptions, open_feed
+from stocklog.inventory.feeds import Feed, content_digest, open_feed
+from stocklog.ledger.load_plan import (
+    STDIN,
+    FileResult,
+    LoadPlan,
+    LoadSummary,
+    OnFile,
+    check_files,
+    is_pipe,
+)
+from stocklog.ledger.loads import LoadBook, Way, pipe_digest, settings_of
 from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
-from stocklog.ledger.produce import BLOCK_ROWS, drain
-from stocklog.stream import PublisherOptions
+from stocklog.ledger.produce import BLOCK_ROWS
+from stocklog.ledger.sending import Sending, pieces
 
 if TYPE_CHECKING:
     from stocklog.inventory.codec import Encoded
     from stocklog.inventory.feeds import FeedBatch, Reject
-    from stocklog.stream import Publisher, StreamClient
+    from stocklog.ledger.register import Register
+    from stocklog.stream import StreamClient
 
 __all__ = ["STDIN", "FileResult", "LoadPlan", "LoadSummary", "check_files", "load"]
-
-STDIN = Path("-")
-"""Stands for standard input in the list of files."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadPlan:
-    """What is to be loaded, and how.
-
-    Attributes:
-        files: in their order; `STDIN` is standard input.
-        options: how the files are to be read.
-        rejects: JSON Lines file for the rows that are no updates, or `None`.
-        codec: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
-        sub_batch: updates in one entry; 1 is plain entries.
-        name: of the producer, or `None`.
-
-    Raises:
-        UsageError: an envelope or a name that cannot be.
-    """
-
-    files: Sequence[Path]
-    options: FeedOptions
-    rejects: Path | None = None
-    codec: str = "none"
-    sub_batch: int = 500
-    name: str | None = None
-
-    def __post_init__(self) -> None:
-        PublisherOptions(name=self.name, codec=self.codec, sub_batch=self.sub_batch)
-
-
-@dataclass(slots=True)
-class FileResult:
-    """What became of one file.
-
-    Attributes:
-        file: as it was given.
-        read: rows read.
-        updates: rows that are updates: sent, or only counted in a dry run.
-        rejects: rows that are none.
-        complete: whether it was read to its end.
-    """
-
-    file: str
-    read: int = 0
-    updates: int = 0
-    rejects: int = 0
-    complete: bool = False
-
-
-@dataclass(slots=True)
-class LoadSummary:
-    """What came of a load.
-
-    Attributes:
-        stream: the stream's name.
-        updates: how many the broker has confirmed; in a dry run: how many are valid.
-        unconfirmed: how many were sent and neither confirmed nor refused.
-        read: rows read.
-        rejects: rows that are no updates.
-        reasons: why, with how many rows each, most first.
-        files: the result of each file that was begun.
-        seconds: from the first row read to the last confirm.
-        dry_run: whether nothing was sent.
-        interrupted: whether the user ended it.
-    """
-
-    stream: str
-    updates: int = 0
-    unconfirmed: int = 0
-    read: int = 0
-    rejects: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-    files: list[FileResult] = field(default_factory=list)
-    seconds: float = 0.0
-    dry_run: bool = False
-    interrupted: bool = False
-
-    @property
-    def rate(self) -> float:
-        """Updates a second."""
-        return self.updates / self.seconds if self.seconds else 0.0
-
-    def facts(self) -> dict[str, Any]:
-        """Everything, for programs."""
-        return {**asdict(self), "rate": self.rate}
-
-
-OnFile = Callable[[FileResult], None]
-
-
-def check_files(plan: LoadPlan) -> None:
-    """Find what is wrong with the files before anything is sent.
-
-    Each file is opened, and its header is held against the options.
-
-    Raises:
-        UsageError: standard input twice, the reject file among the files, a column that is
-            missing.
-        FeedError: a file that cannot be opened, or is none of the formats.
-    """
-    if sum(file == STDIN for file in plan.files) > 1:
-        raise UsageError("Standard input can be read only once", "Give - once")
-    for file in plan.files:
-        if file == STDIN or file.is_fifo() or file.is_char_device():
-            continue  # to look at it would be to take from it
-        if plan.rejects is not None and plan.rejects.resolve() == file.resolve():
-            raise UsageError(
-                f"{file} is to be loaded and to take the rejects", "Give another --rejects FILE"
-            )
-        open_feed(file, plan.options).close()
 
 
 def load(
@@ -144,19 +43,24 @@ def load(
     stream: str,
     plan: LoadPlan,
     *,
+    register: Register | None = None,
     on_tick: OnTick = ignore,
     on_file: OnFile = lambda result: None,
+    on_note: Callable[[str], None] = lambda text: None,
     stop: threading.Event | None = None,
     summary: LoadSummary | None = None,
 ) -> LoadSummary:
-    """Publish the rows of files; the next block is read while one is sent.
+    """Publish the rows of files, each good row once; the next block is read while one is sent.
 
     Args:
         client: connected; `None` for a dry run, which sends nothing.
         stream: the stream's name; it exists.
         plan: what to load.
+        register: what was loaded before, and how. Without one only the broker knows, which
+            remembers 255 loads a stream and not their settings.
         on_tick: gets the state of the job after each block.
         on_file: gets the result of each file as soon as it is confirmed.
+        on_note: gets a line about what was found, such as an earlier load of a file.
         stop: ends the load in order when set: what is sent is waited for, up to 10 s.
         summary: filled as the load goes on, for a caller who wants it also if it fails.
 
@@ -164,8 +68,11 @@ def load(
         What came of it.
 
     Raises:
-        UsageError, FeedError: see `check_files`; also a file that turns out to be damaged.
-            What came before it is loaded, and in the summary.
+        UsageError, FeedError: see `check_files`; also a file that turns out to be damaged
+            (what came before it is loaded, and in the summary), or that was loaded with
+            other settings.
+        ProducerConflictError: another process loads the same file, or under the same name.
+        RegisterError: the register cannot be written.
         UnconfirmedError, StreamError: not everything was confirmed.
     """
     summary = summary or LoadSummary(stream)
@@ -174,11 +81,18 @@ def load(
         rejects = None
         if plan.rejects is not None:
             rejects = opened.enter_context(plan.rejects.open("w", encoding="utf-8"))
-        job = _Load(plan, summary, on_tick, stop or threading.Event(), rejects)
+        book = None
         if client is not None:
-            job.publisher = opened.enter_context(
-                client.publisher(stream, name=plan.name, codec=plan.codec, sub_batch=plan.sub_batch)
+            book = LoadBook(
+                register,
+                client,
+                stream,
+                name=plan.name,
+                sub_batch=plan.sub_batch,
+                again=plan.again,
+                say=on_note,
             )
+        job = _Load(client, book, plan, summary, on_tick, stop or threading.Event(), rejects)
         job.run(on_file)
     return summary
 
@@ -188,13 +102,15 @@ class _Load:
 
     def __init__(
         self,
+        client: StreamClient | None,
+        book: LoadBook | None,
         plan: LoadPlan,
         summary: LoadSummary,
         on_tick: OnTick,
         stop: threading.Event,
         rejects: TextIO | None,
     ) -> None:
-        self.publisher: Publisher | None = None
+        self._client, self._book = client, book
         self._plan, self._summary = plan, summary
         self._on_tick, self._stop, self._rejects = on_tick, stop, rejects
         self._reasons: Counter[str] = Counter()
@@ -213,44 +129,109 @@ class _Load:
                 try:
                     self._load(file, result)
                 except (FeedError, UsageError):
-                    self._drain()  # what came before the damage is loaded all the same
-                    on_file(result)
+                    on_file(result)  # what came before the damage is loaded all the same
                     raise
-                self._drain()
                 on_file(result)
         finally:
             summary = self._summary
             summary.seconds = time.perf_counter() - begun
+            if summary.nothing_to_do:
+                summary.rejects, self._reasons = 0, Counter()
             summary.reasons = dict(self._reasons.most_common())
             summary.interrupted = self._stop.is_set()
-            if self.publisher is not None:
-                summary.updates = self.publisher.confirmed
-                summary.unconfirmed = self.publisher.sent - self.publisher.confirmed
 
     def _load(self, file: Path, result: FileResult) -> None:
-        with _opened(file, self._plan.options) as feed:
-            lead = self.publisher.lead if self.publisher else None
-            for batch, blocks in ahead(_encoded(feed, lead), stop=self._stop):
-                self._count(batch, result)
-                self._keep(batch.rejects)
-                for block in blocks:
-                    if self.publisher is not None:
-                        self.publisher.send(block.data, block.starts)
-                if self.publisher is not None and batch.total_bytes is None and not self._plan.name:
-                    self.publisher.push()  # a pipe's lines go out as they come
-                self._on_tick(self._tick(batch))
-            result.complete = not self._stop.is_set()
+        with _opened(file, self._plan) as feed:
+            if self._client is None or self._book is None:
+                self._read(feed, result)
+            else:
+                with self._way(self._book, file, feed) as way:
+                    feed.run = way.run
+                    if way.is_done:
+                        self._pass_over(feed, way, result)
+                    else:
+                        self._publish(self._client, feed, way, result)
         self._bytes_before += self._sizes.get(file, 0)
 
+    def _way(self, book: LoadBook, file: Path, feed: Feed) -> AbstractContextManager[Way]:
+        settings = settings_of(feed, self._plan.options, self._plan.sub_batch)
+        if is_pipe(file):
+            return book.of_pipe(settings)
+        feed.digest = content_digest(file)
+        return book.of_file(file, feed.digest, settings)
+
+    def _read(self, feed: Feed, result: FileResult) -> None:
+        """A dry run."""
+        for batch in ahead(feed, stop=self._stop):
+            self._count(batch, result)
+            self._keep(batch.rejects)
+            self._summary.updates += batch.updates.height
+            self._on_tick(self._tick(batch, self._summary.updates))
+        result.complete = not self._stop.is_set()
+
+    def _pass_over(self, feed: Feed, way: Way, result: FileResult) -> None:
+        """A file that is loaded already: nothing is sent, but the reject file is to be whole."""
+        facts, summary = way.facts, self._summary
+        result.already = result.complete = True
+        result.updates = result.before = facts.rows
+        result.rejects = facts.rejects
+        result.read = facts.rows + facts.rejects
+        summary.before += facts.rows
+        summary.rejects += facts.rejects
+        if self._rejects is not None and facts.rejects:
+            for batch in ahead(feed, stop=self._stop):
+                self._keep(batch.rejects)
+        elif facts.rejects:
+            self._reasons[f"in {feed.name}, which was loaded before"] += facts.rejects
+
+    def _publish(self, client: StreamClient, feed: Feed, way: Way, result: FileResult) -> None:
+        plan, summary = self._plan, self._summary
+        confirmed_before, unconfirmed_before = summary.updates, summary.unconfirmed
+        with client.publisher(
+            summary.stream, name=way.name, codec=plan.codec, sub_batch=plan.sub_batch
+        ) as publisher, Sending(publisher, self._stop) as sending:  # fmt: skip
+            known = publisher.last_sequence
+            borders = way.begin(known)
+            try:
+                blocks = _encoded(feed, publisher.lead, known, borders)
+                for batch, encoded in ahead(blocks, stop=self._stop):
+                    self._check_first(batch, way, result)
+                    self._count(batch, result)
+                    self._keep(batch.rejects)
+                    for block in encoded:
+                        sending.send(block, borders)
+                    if batch.total_bytes is None and way.name is None:
+                        publisher.push()  # a pipe's lines go out as they come
+                    way.progress(known + publisher.confirmed)
+                    self._on_tick(self._tick(batch, confirmed_before + publisher.confirmed,
+                                             publisher.unconfirmed_bytes))  # fmt: skip
+                self._end(sending, way, result, complete=not self._stop.is_set())
+            except (FeedError, UsageError):
+                sending.end(way.will_end)
+                raise
+            finally:
+                summary.updates = confirmed_before + publisher.confirmed
+                summary.unconfirmed = unconfirmed_before + sending.unknown
+                result.before = min(known, result.updates)
+                summary.before += result.before
+
+    def _end(self, sending: Sending, way: Way, result: FileResult, *, complete: bool) -> None:
+        result.complete = sending.end(way.will_end) and complete
+        number = sending.publisher.last_sequence + sending.publisher.confirmed
+        way.settle(number, complete=result.complete, rejects=result.rejects)
+
+    def _check_first(self, batch: FeedBatch, way: Way, result: FileResult) -> None:
+        if not result.updates and batch.updates.height:
+            body = codec.encode(batch.updates[:1], b"").data
+            way.check_first(hashlib.sha256(body.tobytes()).hexdigest()[:32])
+
     def _count(self, batch: FeedBatch, result: FileResult) -> None:
-        updates, rejects = batch.updates.height, len(batch.rejects)
+        rejects = len(batch.rejects)
         result.read += batch.rows_read
-        result.updates += updates
+        result.updates += batch.updates.height
         result.rejects += rejects
         self._summary.read += batch.rows_read
         self._summary.rejects += rejects
-        if self.publisher is None:
-            self._summary.updates += updates
 
     def _keep(self, rejects: Sequence[Reject]) -> None:
         self._reasons.update(reject.reason for reject in rejects)
@@ -259,31 +240,38 @@ class _Load:
             self._rejects.write("\n".join(lines) + "\n")
             self._rejects.flush()
 
-    def _drain(self) -> None:
-        if self.publisher is not None:
-            drain(self.publisher, self._stop)
-
-    def _tick(self, batch: FeedBatch) -> Tick:
+    def _tick(self, batch: FeedBatch, done: int, unconfirmed_bytes: int = 0) -> Tick:
         whole = sum(self._sizes.values())
         known = whole and len(self._sizes) == len(self._plan.files)
         fraction = (self._bytes_before + batch.bytes_read) / whole if known else None
-        if self.publisher is None:
-            return Tick(self._summary.updates, fraction)
-        return Tick(self.publisher.confirmed, fraction, self.publisher.unconfirmed_bytes)
+        return Tick(done, fraction, unconfirmed_bytes)
 
 
-def _encoded(feed: Feed, lead: bytes | None) -> Iterator[tuple[FeedBatch, list[Encoded]]]:
+def _encoded(
+    feed: Feed, lead: bytes, known: int, borders: Sequence[int]
+) -> Iterator[tuple[FeedBatch, list[Encoded]]]:
+    """Batches and their rows as bodies, without the first `known` good rows of the feed."""
+    number = 0
     for batch in feed:
-        slices = batch.updates.iter_slices(BLOCK_ROWS) if lead is not None else ()
-        yield batch, [codec.encode(rows, lead or b"") for rows in slices]
+        rows = batch.updates
+        fresh = rows[max(0, known - number) :]
+        number += rows.height
+        parts = pieces(fresh, number - fresh.height, borders)
+        slices = (block for part in parts for block in part.iter_slices(BLOCK_ROWS))
+        yield batch, [codec.encode(block, lead) for block in slices]
 
 
-def _opened(file: Path, options: FeedOptions) -> Feed:
+def _opened(file: Path, plan: LoadPlan) -> Feed:
+    if not is_pipe(file):
+        return open_feed(file, plan.options)
+    digest = None if plan.name is None else pipe_digest(plan.name)
     if file != STDIN:
-        return open_feed(file, options)
+        return open_feed(file, plan.options, digest=digest)
     # Unbuffered, and not through sys.stdin: a thread that waits for a line in there would
     # hold its lock when the process ends, which Python takes for a fatal error.
-    return open_feed("-", options, stream=open(0, "rb", buffering=0, closefd=False))
+    return open_feed(
+        "-", plan.options, stream=open(0, "rb", buffering=0, closefd=False), digest=digest
+    )
 
 
 def _sizes(files: Sequence[Path]) -> dict[Path, int]:

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from stocklog.errors import UnconfirmedError
 from stocklog.inventory import codec
 from stocklog.inventory.simulate import Simulator
+from stocklog.ledger.names import NameRecord, claim
 from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
+from stocklog.ledger.sending import Sending
 from stocklog.stream import PublisherOptions
 
 if TYPE_CHECKING:
     from stocklog.inventory.codec import Encoded
+    from stocklog.ledger.register import Register
     from stocklog.stream import Publisher, StreamClient
 
-__all__ = ["BLOCK_ROWS", "ProducePlan", "ProduceSummary", "drain", "produce"]
+__all__ = ["BLOCK_ROWS", "ProducePlan", "ProduceSummary", "produce"]
 
 BLOCK_ROWS = Simulator.BLOCK
 """Updates that are made, encoded and sent together: 2 MB or so."""
-
-DRAIN_SECONDS = 10.0
-"""How long an interrupted run waits for the confirms of what it has sent."""
 
 _STEPS_A_SECOND = 20
 """With a rate: how often something is sent."""
@@ -116,6 +116,7 @@ def produce(
     stream: str,
     plan: ProducePlan,
     *,
+    register: Register | None = None,
     on_tick: OnTick = ignore,
     stop: threading.Event | None = None,
     summary: ProduceSummary | None = None,
@@ -127,7 +128,9 @@ def produce(
     Args:
         client: connected.
         stream: the stream's name; it exists.
-        plan: what to publish.
+        plan: what to publish. Under a name `count` is the total: what the log has counts.
+        register: keeps, for a name, how it sends and which updates. Without one that is up to
+            the caller.
         on_tick: gets the state of the job after each block.
         stop: ends the run in order when set: what is sent is waited for, up to 10 s.
         summary: filled as the run goes on, for a caller who wants it also if it fails.
@@ -136,33 +139,82 @@ def produce(
         What came of it.
 
     Raises:
-        UsageError: values of the plan that cannot be meant.
+        UsageError: values of the plan that cannot be meant, or the name sends otherwise.
+        ProducerConflictError: another producer uses the name.
+        RegisterError: the register cannot be written.
         UnconfirmedError, StreamError: not everything was confirmed.
     """
     summary = summary or ProduceSummary(stream)
     stop = stop or threading.Event()
-    simulator = Simulator(plan.profile, plan.seed, plan.start, dirt=plan.dirt)
+    with ExitStack() as claimed:
+        record = None
+        if plan.name is not None and register is not None:
+            record = claimed.enter_context(
+                claim(register, client, stream, plan.name, plan.sub_batch)
+            )
+        _publish(client, stream, plan, record, on_tick, stop, summary)
+    return summary
+
+
+def _publish(
+    client: StreamClient,
+    stream: str,
+    plan: ProducePlan,
+    record: NameRecord | None,
+    on_tick: OnTick,
+    stop: threading.Event,
+    summary: ProduceSummary,
+) -> None:
+    simulator = _simulator(plan, record)
     with client.publisher(
         stream, name=plan.name, codec=plan.codec, sub_batch=plan.sub_batch
-    ) as publisher:
+    ) as publisher, Sending(publisher, stop) as sending:  # fmt: skip
         _describe(summary, plan, simulator, publisher)
-        simulator.skip(summary.before)
-        left = None if plan.count is None else max(0, plan.count - summary.before)
+        before = summary.before
+        borders = record.begin(before, plan.count) if record else []
+        simulator.skip(before)
+        left = None if plan.count is None else max(0, plan.count - before)
         begun = time.perf_counter()
         try:
-            for block in _paced(_blocks(simulator, publisher.lead, left, plan.rate), plan, stop):
-                publisher.send(block.data, block.starts)
+            blocks = _blocks(simulator, publisher.lead, _sizes(before, left, plan.rate, borders))
+            for block in _paced(blocks, plan, stop):
+                sending.send(block, borders)
                 summary.bytes += len(block.data) - len(publisher.lead) * (len(block.starts) - 1)
                 if plan.rate is not None and plan.name is None:
                     publisher.push()  # or the rest of a sub-batch would wait for the next step
+                if record:
+                    record.progress(before + publisher.confirmed)
                 on_tick(_tick(publisher, left))
-            drain(publisher, stop)
+            sending.end()
+            if record:
+                record.settle(before + publisher.confirmed)
         finally:
             summary.seconds = time.perf_counter() - begun
             summary.updates = publisher.confirmed
-            summary.unconfirmed = publisher.sent - publisher.confirmed
+            summary.unconfirmed = sending.unknown
             summary.interrupted = stop.is_set()
-    return summary
+
+
+def _simulator(plan: ProducePlan, record: NameRecord | None) -> Simulator:
+    """What makes the updates; under a name that has sent some, the same as then."""
+    seed, start = plan.seed, plan.start
+    if record is not None and (kept := record.facts.settings):
+        if seed is None and "--seed" in kept:
+            seed = int(kept["--seed"])
+        if start is None and "--start" in kept:
+            start = datetime.fromisoformat(kept["--start"])
+    simulator = Simulator(plan.profile, seed, start, dirt=plan.dirt)
+    if record is not None:
+        record.check_settings(
+            {
+                "command": "produce",
+                "--profile": simulator.profile,
+                "--seed": str(simulator.seed),
+                "--start": simulator.start.isoformat(),
+                "--dirt": "yes" if plan.dirt else "no",
+            }
+        )
+    return simulator
 
 
 def _describe(
@@ -174,16 +226,24 @@ def _describe(
     summary.before = publisher.last_sequence
 
 
-def _blocks(
-    simulator: Simulator, lead: bytes, left: int | None, rate: float | None
-) -> Iterator[Encoded]:
+def _sizes(
+    before: int, left: int | None, rate: float | None, borders: Sequence[int]
+) -> Iterator[int]:
+    """How many updates are made together each time; one lot ends at each border."""
     rows = BLOCK_ROWS
     if rate is not None:
         rows = min(max(int(rate / _STEPS_A_SECOND), 1), BLOCK_ROWS)
-    while left != 0:
-        size = rows if left is None else min(rows, left)
+    number, last = before, None if left is None else before + left
+    while number != last:
+        ends = [number + rows, *(one for one in borders if one > number)]
+        until = min(ends if last is None else [*ends, last])
+        yield until - number
+        number = until
+
+
+def _blocks(simulator: Simulator, lead: bytes, sizes: Iterator[int]) -> Iterator[Encoded]:
+    for size in sizes:
         yield codec.encode(simulator.batch(size), lead)
-        left = None if left is None else left - size
 
 
 def _paced(
@@ -199,24 +259,6 @@ def _paced(
                 return
             due += (len(block.starts) - 1) / plan.rate
         yield block
-
-
-def drain(publisher: Publisher, stop: threading.Event) -> None:
-    """Wait until all is confirmed; if the user wants an end, for `DRAIN_SECONDS` at most.
-
-    Raises:
-        UnconfirmedError: it took longer.
-        StreamError: the broker refused something, or the connection is lost.
-    """
-    if not stop.is_set():
-        publisher.flush()
-        return
-    try:
-        publisher.flush(DRAIN_SECONDS)
-    except UnconfirmedError:
-        # The summary says how many; closing must not wait for them a second time.
-        publisher.close(timeout=0)
-        raise
 
 
 def _tick(publisher: Publisher, left: int | None) -> Tick:

@@ -370,7 +370,7 @@ class Publisher(ClosesItself):
         """
         if self._closed:
             return
-        watchdog = threading.Timer(timeout or 0.0, self._give_up, (timeout,))
+        watchdog = threading.Timer(timeout or 0.0, self.give_up, (timeout,))
         watchdog.daemon = True
         try:
             if self._error is None and timeout != 0:
@@ -394,7 +394,7 @@ class Publisher(ClosesItself):
                 self._changed.notify_all()
             link.connection.close()
 
-    def _give_up(self, timeout: float) -> None:
+    def give_up(self, timeout: float) -> None:
         """Wake a flush that waits for room, or in a send that a silent broker does not take."""
         self._fail(self._unconfirmed(f"within {timeout:g} s"))
         self._link.connection.abort()

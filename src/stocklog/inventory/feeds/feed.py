@@ -49,7 +49,8 @@ def open_feed(
             ``/dev/stdin``) is read like a pipe.
         options: how to read it; all defaults if None.
         stream: the binary stream for ``-``; it is read as it comes and never closed.
-        digest: `content_digest` of the file if it is known already.
+        digest: `content_digest` of the file if it is known already; for a pipe whatever is to
+            stand for its content in made ids, which else are new ones every time.
         block_size: bytes of text in a batch, about.
 
     Returns:
@@ -84,6 +85,7 @@ class Feed:
         columns: the feed's columns; empty for JSON Lines, whose lines name their own.
         delimiter: the delimiter of a CSV feed, else None.
         digest: the content's digest if ids are made of it, else None.
+        run: the number of the deliberate repetition. Both may be set before the first batch.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Feed:
         self.columns: tuple[str, ...] = ()
         self.delimiter: str | None = None
         self.digest = digest
+        self.run = options.run
         self._source = source
         self._path = path
         self._options = options
@@ -208,23 +211,24 @@ class Feed:
 
     def _ids(self) -> IdMaker:
         """Return how ids are made: a regular file's rows always get the same ones."""
-        if self._path is None or self.total_bytes is None:
+        is_file = self._path is not None and self.total_bytes is not None
+        if not is_file and self.digest is None:
             return UuidIds()
-        return _LateDigestIds(self, self._path, self._options.run)
+        return _LateDigestIds(self, self._path)
 
 
 class _LateDigestIds:
     """`DigestIds` whose digest is computed only when the first id is needed."""
 
-    def __init__(self, feed: Feed, path: Path, run: int) -> None:
+    def __init__(self, feed: Feed, path: Path | None) -> None:
         self._feed = feed
         self._path = path
-        self._run = run
 
     def make(self, row_numbers: IntArray) -> pl.Series:
         if self._feed.digest is None:
+            assert self._path is not None
             self._feed.digest = content_digest(self._path)
-        return DigestIds(self._feed.digest, self._run).make(row_numbers)
+        return DigestIds(self._feed.digest, self._feed.run).make(row_numbers)
 
 
 def _signature(path: Path) -> tuple[int, int] | None:
