@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,19 @@ OFFSET begins with
     callback=lambda ctx, param, value: writable(value, ctx, param),
     help="Write to FILE, which is replaced, instead of stdout.",
 )
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Go on behind what the reader of this name has handled. OFFSET is for its first time; "
+    "FILE is added to.",
+)
+@click.option("--reset", is_flag=True, help="With --name: begin at OFFSET all the same.")
+@click.option(
+    "--on-truncated",
+    type=click.Choice(["first", "next", "fail"]),
+    help="With --name, if retention has cut what comes next: go on with the first that is kept, "
+    "with what is new, or end with an error.  [default: first]",
+)
 @broker_options
 @report_options
 def consume(
@@ -88,6 +102,9 @@ def consume(
     count: int | None,
     form: str,
     output: Path | None,
+    name: str | None,
+    reset: bool,
+    on_truncated: str | None,
     broker: BrokerChoice,
     report: Report,
 ) -> int:
@@ -95,25 +112,38 @@ def consume(
 
     Reading removes nothing. Text is one line an update: offset, time, sku, location,
     quantity (+3, -3, a count =95, a transfer 3 -> TO), type, reason. Messages that are
-    no updates are counted, and shown by text and jsonl.
+    no updates are counted, and shown by text and jsonl. What retention has cut before it
+    was read is named, and the exit status is then 4.
     """
     from stocklog.ledger.consume import ConsumeSummary
     from stocklog.ledger.consume import consume as read
+    from stocklog.ledger.memory import Memory
     from stocklog.ledger.pipeline import ignore
+    from stocklog.ledger.register import Register
     from stocklog.ledger.streams import DEFAULT_RETENTION, ensure_stream
     from stocklog.ledger.writers import open_sink
     from stocklog.stream import parse_offset
+    from stocklog.stream.arguments import check_reference
 
     parse_offset(offset)
     if form == "parquet" and output is None:
         raise click.UsageError("parquet cannot go to stdout: give a file with --output FILE")
+    if name is None and (reset or on_truncated):
+        raise click.UsageError("--reset and --on-truncated are for a reader with a --name")
+    if name is not None:
+        check_reference(name, "reader")
     shows_data = output is None and form != "none" and sys.stdout.isatty()
-    summary = ConsumeSummary(stream, offset)
-    with connected(broker, report, start=True) as connection, Interrupt() as interrupt:
+    summary = ConsumeSummary(stream, offset, name=name)
+    with (
+        Register() if name is not None else nullcontext() as register,
+        connected(broker, report, start=True) as connection,
+        Interrupt() as interrupt,
+    ):
         if ensure_stream(connection.client, stream):
             report.note(f"made the stream '{stream}', there was none; it keeps {DEFAULT_RETENTION}")
-        intent = _intent(stream, offset, exit_at_end=exit_at_end, count=count)
-        sink = open_sink(form, output)
+        intent = _intent(stream, offset, exit_at_end=exit_at_end, count=count, name=name)
+        memory = None if name is None else Memory(connection.client, stream, name, register)
+        sink = open_sink(form, output, append=name is not None and not reset)
         try:
             with Progress("consume", quiet=report.quiet, hidden=shows_data) as progress:
                 read(
@@ -123,6 +153,9 @@ def consume(
                     offset=offset,
                     until_end=exit_at_end,
                     count=count,
+                    memory=memory,
+                    reset=reset,
+                    on_truncated=on_truncated or "first",
                     on_tick=progress if progress.shows else ignore,
                     on_note=report.warn,
                     on_attached=lambda: report.note(intent),
@@ -139,12 +172,16 @@ def consume(
     return INTERRUPTED if summary.interrupted else GAP if summary.gap else DONE
 
 
-def _intent(stream: str, offset: str, *, exit_at_end: bool, count: int | None) -> str:
+def _intent(
+    stream: str, offset: str, *, exit_at_end: bool, count: int | None, name: str | None
+) -> str:
     """What the command is going to do, so that a silent terminal is no riddle."""
     ends = exit_at_end or ".." in offset
     until = "to the end of now" if ends else "and on as new ones come"
     if count is not None:
         until = f"{figure(count)} messages at most" + (", to the end of now" if ends else "")
+    if name is not None:
+        return f"reading '{stream}' as {name!r}, {until}" + ("" if ends else "; Ctrl-C ends")
     if offset == "next" and not ends:
         return f"waiting for new updates in '{stream}'; Ctrl-C ends"
     return f"reading '{stream}' from {offset}, {until}" + ("" if ends else "; Ctrl-C ends")
@@ -159,6 +196,8 @@ def _finish(report: Report, summary: ConsumeSummary, form: str) -> None:
         line += f", offsets {summary.first_offset} to {summary.last_offset}"
     if summary.interrupted:
         line += ", interrupted"
+    if summary.name is not None and summary.stored_offset is not None:
+        line += f"; {summary.name!r} goes on behind offset {summary.stored_offset}"
     if summary.invalid:
         missing = "" if form in {"text", "jsonl"} else f", left out of {form}"
         line += f"; {figure(summary.invalid)} messages were no updates{missing}"

@@ -17,9 +17,10 @@ from pathlib import Path
 from stocklog.errors import UsageError
 from stocklog.ledger.batch import Batch, InvalidMessage, decode
 from stocklog.ledger.connect import Connection, open_connection
+from stocklog.ledger.memory import Memory
 from stocklog.ledger.producer import LINGER, Producer
 from stocklog.ledger.streams import ensure_stream
-from stocklog.stream import StreamClient, Subscriber, parse_offset
+from stocklog.stream import OffsetSpec, StreamClient, Subscriber, parse_offset
 
 __all__ = ["Batch", "Client", "Consumer", "InvalidMessage", "Producer", "connect"]
 
@@ -111,7 +112,14 @@ class Client:
         return producer
 
     def consumer(
-        self, stream: str, *, offset: str | int = "next", until_end: bool = False
+        self,
+        stream: str,
+        *,
+        offset: str | int = "next",
+        until_end: bool = False,
+        name: str | None = None,
+        reset: bool = False,
+        on_truncated: str = "first",
     ) -> Consumer:
         """Read a stream, which is made if there is none. Reading removes nothing.
 
@@ -120,17 +128,33 @@ class Client:
             offset: where to begin: `next`, `first`, `last`, `last:N`, an offset, a time,
                 a duration, or a range `A..B`, as in the table of offsets.
             until_end: end with the last message that is committed now.
+            name: of the reader, at most 255 bytes: it goes on behind the last batch that the
+                reader of this name has handled, and `offset` is for its first time. The
+                offset lies with the broker; see `Consumer`.
+            reset: begin at `offset` whatever is stored under the name.
+            on_truncated: if retention has cut what the named reader wants next: `first` goes
+                on with the first that is kept, `next` with what is new, `fail` is an error.
+                `Consumer.gaps` has what is missing.
 
         Returns:
             Iterate it for batches; it is attached as soon as this returns.
 
         Raises:
-            UsageError: the offset cannot be meant.
+            UsageError: the offset, the name or `on_truncated` cannot be meant.
+            StreamError: what comes next was cut, and that is to be an error.
         """
-        spec = parse_offset(str(offset))
+        spec: OffsetSpec | None = parse_offset(str(offset))
+        if name is None and (reset or on_truncated != "first"):
+            raise UsageError("reset and on_truncated are for a reader with a name")
         ensure_stream(self.stream_client, stream)
-        subscriber = self.stream_client.subscriber(stream, spec, until_end=until_end)
-        consumer = Consumer(subscriber)
+        memory = None
+        if name is not None and spec is not None:
+            memory = Memory(self.stream_client, stream, name)
+            spec = memory.start(spec, reset=reset, on_truncated=on_truncated)
+        subscriber = None
+        if spec is not None:
+            subscriber = self.stream_client.subscriber(stream, spec, until_end=until_end)
+        consumer = Consumer(subscriber, memory)
         self._open.append(consumer)
         return consumer
 
@@ -158,18 +182,46 @@ class Client:
 class Consumer:
     """Reads a stream batch by batch. Made by `Client.consumer`.
 
+    A named one counts a batch as handled when the next is asked for, and stores the offset
+    with the broker every few thousand updates, at the end of the read, and when it is closed.
+    A loop that is left by `break` or an error has not handled the batch that it was in;
+    `handled` says that it has.
+
     Args:
-        subscriber: attached.
+        subscriber: attached; None if a named reader has nothing left of its range.
+        memory: of a named reader.
     """
 
-    def __init__(self, subscriber: Subscriber) -> None:
+    def __init__(self, subscriber: Subscriber | None, memory: Memory | None = None) -> None:
         self._subscriber = subscriber
+        self._memory = memory
+        self._handed: Batch | None = None
+        self._closed = False
         self._lock = threading.Lock()
+        self._notes = [*memory.notes] if memory else []
 
     @property
     def notes(self) -> list[str]:
         """What the reader should know, such as an offset that retention has cut."""
-        return self._subscriber.notes
+        if self._subscriber is not None and self._subscriber.notes:
+            self._notes += self._subscriber.notes
+            self._subscriber.notes.clear()
+        return self._notes
+
+    @property
+    def gaps(self) -> list[tuple[int, int]]:
+        """(first, last) offsets that retention cut before they were read."""
+        own = self._memory.gaps if self._memory else []
+        return own + (self._subscriber.gaps if self._subscriber else [])
+
+    @property
+    def stored_offset(self) -> int | None:
+        """Where a named reader would go on behind; None for none."""
+        return self._memory.stored if self._memory else None
+
+    @property
+    def _ended(self) -> bool:
+        return self._subscriber is None or self._subscriber.ended
 
     def __iter__(self) -> Iterator[Batch]:
         """Batch after batch, to the end that was asked for or for ever."""
@@ -177,7 +229,7 @@ class Consumer:
             batch = self.next()
             if batch is not None:
                 yield batch
-            elif self._subscriber.ended:
+            elif self._ended:
                 return
 
     def next(self, timeout: float | None = None) -> Batch | None:
@@ -197,16 +249,61 @@ class Consumer:
                 "Two threads read from one consumer", "Open a consumer for each of them"
             )
         try:
-            block = self._subscriber.next(_GLANCE if timeout is None else timeout)
-            while block is None and timeout is None and not self._subscriber.ended:
-                block = self._subscriber.next(_GLANCE)
+            self._count_handed()
+            batch = self._take(timeout)
+            if batch is None and self._ended:
+                self._settle()
+            elif batch is not None:
+                self._handed = batch
         finally:
             self._lock.release()
+        return batch
+
+    def _take(self, timeout: float | None) -> Batch | None:
+        if self._subscriber is None:
+            return None
+        block = self._subscriber.next(_GLANCE if timeout is None else timeout)
+        while block is None and timeout is None and not self._subscriber.ended:
+            if self._memory is not None:
+                self._memory.look()
+            block = self._subscriber.next(_GLANCE)
         return None if block is None else decode(block)
 
+    def _count_handed(self) -> None:
+        """Whoever asks for the next batch has handled the last one."""
+        batch, self._handed = self._handed, None
+        if batch is not None and batch.messages and self._memory is not None:
+            self._memory.handled(batch.last_offset, batch.messages)
+
+    def _settle(self) -> None:
+        if self._memory is not None:
+            self._memory.settle()
+
+    def handled(self) -> None:
+        """All batches handed over so far are handled: store that now.
+
+        Raises:
+            UsageError: the reader has no name.
+            StreamError: the broker did not take it.
+        """
+        if self._memory is None:
+            raise UsageError(
+                "A reader without a name has no offset to store", "Give consumer(..., name=...)"
+            )
+        self._count_handed()
+        self._memory.settle()
+
     def close(self) -> None:
-        """End the reading; safe to call twice."""
-        self._subscriber.close()
+        """End the reading, and store what was handled; safe to call twice.
+
+        Raises:
+            StreamError: the offset of what was handled could not be stored.
+        """
+        if self._subscriber is not None:
+            self._subscriber.close()
+        if not self._closed:
+            self._closed = True
+            self._settle()
 
     def __enter__(self) -> Consumer:
         return self

@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stocklog.ledger.batch import Batch, decode
 from stocklog.ledger.lag import Lag
+from stocklog.ledger.memory import Memory
 from stocklog.ledger.pipeline import OnTick, Tick, ignore, mapped
 from stocklog.ledger.writers import Sink
 from stocklog.protocol.chunk import MessageBlock
-from stocklog.stream import StreamClient, Subscriber, parse_offset
-from stocklog.stream.offsets import Start
+from stocklog.stream import OffsetSpec, StreamClient, Subscriber, parse_offset
 
 __all__ = ["ConsumeSummary", "batches", "consume"]
 
@@ -37,6 +37,9 @@ class ConsumeSummary:
         interrupted: whether the user ended it.
         reader_gone: whether whoever read the output has gone (`| head`).
         gap: whether retention cut away a part of what was asked for.
+        gaps: which: [first, last] offsets.
+        name: the reader's, `None` for one without a memory.
+        stored_offset: where a named reader will go on behind, `None` if nothing is stored.
     """
 
     stream: str
@@ -49,6 +52,9 @@ class ConsumeSummary:
     interrupted: bool = False
     reader_gone: bool = False
     gap: bool = False
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    name: str | None = None
+    stored_offset: int | None = None
 
     @property
     def rate(self) -> float:
@@ -87,20 +93,21 @@ def batches(
         Batches in the order of the stream.
     """
     for block in _blocks(subscriber, count, stop):
-        batch = decode(block)
-        if batch.messages:
+        if block is not None and (batch := decode(block)).messages:
             yield batch
 
 
 def _blocks(
     subscriber: Subscriber, count: int | None, stop: threading.Event | None
-) -> Iterator[MessageBlock]:
+) -> Iterator[MessageBlock | None]:
+    """Blocks up to the end; `None` when there is nothing to read just now."""
     left = count
     while left != 0 and not (stop and stop.is_set()):
         block = subscriber.next(_POLL)
         if block is None:
             if subscriber.ended:
                 return
+            yield None
             continue
         if left is not None:
             block = block[:left]
@@ -116,6 +123,9 @@ def consume(
     offset: str = "next",
     until_end: bool = False,
     count: int | None = None,
+    memory: Memory | None = None,
+    reset: bool = False,
+    on_truncated: str = "first",
     on_tick: OnTick = ignore,
     on_note: Callable[[str], None] = lambda text: None,
     on_attached: Callable[[], None] = lambda: None,
@@ -131,6 +141,10 @@ def consume(
         offset: where to begin, in any form of `stocklog.stream.parse_offset`.
         until_end: end with the last message that is committed now.
         count: end after so many messages, what is no update included.
+        memory: of a named reader: it begins behind what it has handled, and what the sink has
+            taken is stored. A sink that holds rows back until it is closed is closed first.
+        reset: begin at `offset` whatever is stored.
+        on_truncated: see `Memory.start`.
         on_tick: gets the state of the job after each batch.
         on_note: gets a line about what the reader should know, such as a gap.
         on_attached: called once the reader's place in the stream is fixed.
@@ -142,37 +156,90 @@ def consume(
 
     Raises:
         UsageError: the offset cannot be meant.
-        StreamError: the stream does not exist, or the connection is lost for good.
+        StreamError: the stream does not exist, the connection is lost for good, what a named
+            reader wants next was cut and that is to be an error, or its offset cannot be stored.
     """
     summary = summary or ConsumeSummary(stream, offset)
     begun = time.perf_counter()
-    spec = parse_offset(offset)
-    with (
-        client.subscriber(stream, spec, until_end=until_end) as subscriber,
-        Lag(client, subscriber, asks=on_tick is not ignore) as lag,
-    ):
-        on_attached()
-        # What was asked for by its number and is cut already; what is cut while reading
-        # the subscriber tells by its gaps.
-        cut = spec.start is Start.OFFSET and bool(subscriber.notes)
-        summary.gap = cut
-        for batch in mapped(_blocks(subscriber, count, stop), decode, stop=stop):
-            if not batch.messages:
+    spec: OffsetSpec | None = parse_offset(offset)
+    if memory is not None and spec is not None:
+        spec = memory.start(spec, reset=reset, on_truncated=on_truncated)
+        _pass_on(memory.notes, on_note)
+    reading = _Reading(sink, memory, summary, count, on_tick, on_note)
+    if spec is not None:
+        with (
+            client.subscriber(stream, spec, until_end=until_end) as subscriber,
+            Lag(client, subscriber, asks=on_tick is not ignore) as lag,
+        ):
+            on_attached()
+            blocks = _blocks(subscriber, count, stop)
+            reading.read(subscriber, mapped(blocks, _decoded, stop=stop), lag, begun)
+    reading.settle()
+    summary.seconds = summary.seconds or time.perf_counter() - begun
+    summary.interrupted = bool(stop and stop.is_set())
+    return summary
+
+
+def _decoded(block: MessageBlock | None) -> Batch | None:
+    return None if block is None else decode(block)
+
+
+class _Reading:
+    """From a subscriber into a sink, and only then into the memory."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        memory: Memory | None,
+        summary: ConsumeSummary,
+        count: int | None,
+        on_tick: OnTick,
+        on_note: Callable[[str], None],
+    ) -> None:
+        self._sink, self._memory, self._summary = sink, memory, summary
+        self._count, self._on_tick, self._on_note = count, on_tick, on_note
+        self._gaps = list(memory.gaps) if memory else []
+
+    def read(
+        self, subscriber: Subscriber, batches: Iterator[Batch | None], lag: Lag, begun: float
+    ) -> None:
+        """Write every batch; `None` stands for a moment with nothing to read."""
+        summary = self._summary
+        self._tell(subscriber)
+        for batch in batches:
+            if batch is None or not batch.messages:
+                if self._memory is not None and not self._sink.holds_back:
+                    self._memory.look()
                 continue
             try:
-                sink.write(batch)
+                self._sink.write(batch)
             except BrokenPipeError:
                 summary.reader_gone = True
                 break
             summary.add(batch)
             summary.seconds = time.perf_counter() - begun
-            on_tick(_tick(summary, count, subscriber.plan.until, lag))
-            summary.gap = cut or bool(subscriber.gaps)
-            _pass_on(subscriber, on_note)
-        _pass_on(subscriber, on_note)
-    summary.seconds = summary.seconds or time.perf_counter() - begun
-    summary.interrupted = bool(stop and stop.is_set())
-    return summary
+            self._on_tick(_tick(summary, self._count, subscriber.plan.until, lag))
+            self._tell(subscriber)
+            if self._memory is not None:
+                may_store = not self._sink.holds_back
+                self._memory.handled(batch.last_offset, batch.messages, may_store=may_store)
+        self._tell(subscriber)
+
+    def _tell(self, subscriber: Subscriber) -> None:
+        self._summary.gaps = self._gaps + subscriber.gaps
+        self._summary.gap = bool(self._summary.gaps)
+        _pass_on(subscriber.notes, self._on_note)
+
+    def settle(self) -> None:
+        """Store what was handled; a sink that held rows back gives them out first."""
+        if self._memory is None:
+            return
+        if self._sink.holds_back:
+            self._sink.close()
+        self._memory.settle()
+        self._summary.stored_offset = self._memory.stored
+        self._summary.gaps = self._summary.gaps or self._gaps
+        self._summary.gap = bool(self._summary.gaps)
 
 
 def _tick(summary: ConsumeSummary, count: int | None, until: int | None, lag: Lag) -> Tick:
@@ -185,6 +252,6 @@ def _tick(summary: ConsumeSummary, count: int | None, until: int | None, lag: La
     return Tick(summary.updates, fraction, lag=lag.behind(last))
 
 
-def _pass_on(subscriber: Subscriber, on_note: Callable[[str], None]) -> None:
-    while subscriber.notes:
-        on_note(subscriber.notes.pop(0))
+def _pass_on(notes: list[str], on_note: Callable[[str], None]) -> None:
+    while notes:
+        on_note(notes.pop(0))

@@ -28,7 +28,10 @@ class ParquetSink:
         path: the file.
     """
 
+    holds_back = True
+
     def __init__(self, path: Path) -> None:
+        self._is_closed = False
         self._path = path
         # A device or a pipe cannot be renamed over: it is written in place.
         in_place = path.exists() and not path.is_file()
@@ -53,7 +56,10 @@ class ParquetSink:
         self._waiting, self._rows = [], 0
 
     def close(self) -> None:
-        """Write the rest and the footer, and give the file its name."""
+        """Write the rest and the footer, and give the file its name; safe to call twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             self._write_out()
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -10,6 +11,8 @@ from stocklog.errors import UsageError
 from stocklog.ledger.batch import Batch
 
 __all__ = ["FORMATS", "Format", "Sink", "open_sink"]
+
+_PIECE = 1 << 16
 
 FORMATS = ("text", "jsonl", "csv", "parquet", "none")
 
@@ -25,7 +28,13 @@ class Format(Protocol):
 
 
 class Sink(Protocol):
-    """Takes batches until it is closed."""
+    """Takes batches until it is closed.
+
+    Attributes:
+        holds_back: whether what it took is out of our hands only once it is closed.
+    """
+
+    holds_back: bool
 
     def write(self, batch: Batch) -> None:
         """Take one batch; it is out of our hands when this returns."""
@@ -37,11 +46,18 @@ class Sink(Protocol):
 class _ByteSink:
     """A format's bytes into a file or stdout, flushed after each batch."""
 
-    def __init__(self, form: Format, path: Path | None) -> None:
+    holds_back = False
+
+    def __init__(self, form: Format, path: Path | None, *, append: bool) -> None:
         self._form = form
-        self._owned: BinaryIO | None = None if path is None else path.open("wb")
+        self._owned: BinaryIO | None = None
+        is_begun = False
+        if path is not None:
+            self._owned = path.open("ab" if append else "wb")
+            is_begun = append and _ends_with_a_line(path)
         self._file: BinaryIO = self._owned or sys.stdout.buffer
-        self._put(form.begin())
+        if not is_begun:
+            self._put(form.begin())
 
     def write(self, batch: Batch) -> None:
         self._put(self._form.render(batch))
@@ -56,8 +72,31 @@ class _ByteSink:
             self._owned.close()
 
 
+def _ends_with_a_line(path: Path) -> bool:
+    """Cut off a line that a killed process left unfinished; whether anything is left.
+
+    Its batch was not handled, so it comes again.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(0, end - _PIECE)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                file.truncate(begin + found + 1)
+                return True
+            end = begin
+        file.truncate(0)
+        return False
+
+
 class _Nowhere:
     """Everything was decoded and validated before it came here; that was the point."""
+
+    holds_back = False
 
     def write(self, batch: Batch) -> None:
         pass
@@ -66,15 +105,17 @@ class _Nowhere:
         pass
 
 
-def open_sink(form: str, path: Path | None) -> Sink:
+def open_sink(form: str, path: Path | None, *, append: bool = False) -> Sink:
     """Make the sink for a format.
 
     Args:
         form: one of `FORMATS`.
         path: a file, which is replaced, or `None` for stdout.
+        append: go on behind what the file holds.
 
     Raises:
-        UsageError: no such format, or Parquet to stdout.
+        UsageError: no such format, Parquet to stdout, or to a file that is there already and
+            is to be gone on with.
         OSError: the file cannot be written.
     """
     if form not in FORMATS:
@@ -86,8 +127,13 @@ def open_sink(form: str, path: Path | None) -> Sink:
 
         if path is None:
             raise UsageError("Parquet needs a file to go to", "Give one with --output FILE")
+        if append and path.is_file() and path.stat().st_size:
+            raise UsageError(
+                f"{path} is there already, and nothing can be added to a Parquet file",
+                "Give a new file each time that a named reader goes on",
+            )
         return ParquetSink(path)
-    return _ByteSink(_format(form), path)
+    return _ByteSink(_format(form), path, append=append)
 
 
 def _format(form: str) -> Format:
