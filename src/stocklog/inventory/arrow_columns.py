@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from stocklog.errors import UsageError
+from stocklog.inventory.arrow_arrays import truths
 from stocklog.inventory.fields import INTEGERS, REQUIRED, UPDATE_SCHEMA
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def arrow_columns(batch: pl.DataFrame | pa.Table | pa.RecordBatch) -> dict[str, 
         column = _one_chunk(batch, name)
         if name in REQUIRED:
             if column.null_count:
-                row = int(np.asarray(column.is_null()).argmax())
+                row = int(truths(column.is_null()).argmax())
                 raise UsageError(f"row {row}: {name} is missing", "Validate updates before sending")
         elif column.null_count == len(column):
             continue
@@ -65,7 +66,7 @@ def _one_chunk(batch: pl.DataFrame | pa.Table | pa.RecordBatch, name: str) -> An
         return column.chunk(0)
     if pa.types.is_dictionary(column.type):
         column = column.unify_dictionaries()
-    return column.combine_chunks() if column.num_chunks else pa.array([], column.type)
+    return column.combine_chunks() if column.num_chunks else pa.nulls(0, column.type)
 
 
 def _typed(name: str, column: Any) -> Any:

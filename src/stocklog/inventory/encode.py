@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stocklog.inventory.arrow_arrays import int64_array, integers, truths
 from stocklog.inventory.arrow_columns import arrow_columns, int64_values
 from stocklog.inventory.clock import Clock
 from stocklog.inventory.escapes import binary_parts, escaped, wrapped
@@ -132,7 +133,7 @@ def _rows_with_optional(columns: dict[str, Any]) -> NDArray[np.intp]:
     present = np.zeros(len(columns["update_id"]), np.bool_)
     for name, column in columns.items():
         if name not in REQUIRED:
-            present |= np.asarray(column.is_valid())
+            present |= truths(column.is_valid())
     return np.flatnonzero(present)
 
 
@@ -146,7 +147,7 @@ class Encoder:
         self._pool = Pool()
         self._constants: dict[bytes, int] = {}
         self._dictionaries: dict[tuple[bytes, bytes], list[tuple[Any, int]]] = {}
-        numbers = pa.array(np.arange(_LOW, _HIGH)).cast(pa.large_string())
+        numbers = int64_array(np.arange(_LOW, _HIGH)).cast(pa.large_string())
         self._numbers = self._pool.add(*binary_parts(numbers)) - _LOW
         self._clock = Clock(self._pool)
         self._nothing = self._pool.add_one(b"")
@@ -222,7 +223,7 @@ class Encoder:
         if isinstance(token.column, pa.DictionaryArray):
             return [self._entries(token.column, token.before, token.after)]
         if token.name in INTEGERS:
-            absent = np.asarray(token.column.is_null())
+            absent = truths(token.column.is_null())
             label = self._constant(token.before)[0]
             return [np.where(absent, self._nothing, label).astype(np.int32), token]
         return [token]
@@ -257,8 +258,8 @@ class Encoder:
         codes = column.indices
         if not codes.null_count:
             return _int32(codes) + np.int32(first)
-        absent = np.asarray(codes.is_null())
-        numbers = _int32(codes.fill_null(0)) + np.int32(first)
+        absent = truths(codes.is_null())
+        numbers = _int32(codes) + np.int32(first)  # senseless where null
         return np.where(absent, np.int32(self._nothing), numbers)
 
     def _dictionary(self, values: Any, before: bytes, after: bytes) -> int:
@@ -275,12 +276,14 @@ class Encoder:
 
     def _integers(self, column: Any) -> NDArray[np.int32]:
         """Piece numbers of integers; nothing for null."""
-        absent = np.asarray(column.is_null()) if column.null_count else None
-        values = int64_values(column if absent is None else column.fill_null(0))
+        absent = truths(column.is_null()) if column.null_count else None
+        values = int64_values(column)
+        if absent is not None:
+            values = np.where(absent, 0, values)
         odd = (values < _LOW) | (values >= _HIGH)
         numbers = np.where(odd, 0, values).astype(np.int32) + np.int32(self._numbers)
         if odd.any():
-            texts = pa.array(values[odd]).cast(pa.large_string())
+            texts = int64_array(values[odd]).cast(pa.large_string())
             first = self._pool.add(*binary_parts(texts))
             numbers[odd] = np.arange(first, first + len(texts), dtype=np.int32)
         return numbers if absent is None else np.where(absent, np.int32(self._nothing), numbers)
@@ -296,12 +299,12 @@ def _matrix(parts: list[Part], count: int) -> NDArray[np.int32]:
 
 def _filtered(columns: dict[str, Any], rows: NDArray[np.intp]) -> dict[str, Any]:
     """The optional columns at some rows; those of nothing but nulls there cannot be."""
-    index = pa.array(rows)
+    index = int64_array(rows)
     return {name: column.take(index) for name, column in columns.items() if name not in REQUIRED}
 
 
 def _int32(codes: Any) -> NDArray[np.int32]:
-    return np.asarray(codes).astype(np.int32, copy=False)
+    return integers(codes).astype(np.int32, copy=False)
 
 
 def _members(extra: Any) -> Any:

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stocklog.inventory.arrow_arrays import bytes_scalar
+
 __all__ = ["binary_parts", "escaped", "needs_escape", "wrapped"]
 
 _SHORT = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r"}
@@ -71,7 +73,7 @@ def wrapped(before: bytes, texts: Any, after: bytes) -> Any:
     Returns:
         A large_binary array without nulls.
     """
-    kind = pa.large_binary()
-    parts = [pa.scalar(before, kind), texts, pa.scalar(after, kind), pa.scalar(b"", kind)]
+    nothing = bytes_scalar(b"")
+    parts = [bytes_scalar(before), texts, bytes_scalar(after), nothing]
     joined = pc.binary_join_element_wise(*parts)
-    return joined.fill_null(pa.scalar(b"", kind)) if joined.null_count else joined
+    return joined.fill_null(nothing) if joined.null_count else joined

@@ -44,7 +44,9 @@ class ParquetFeed:
             raise _damaged(name, error) from error
         self._nested = [f.name for f in schema if pa.types.is_nested(f.type)]
         try:
-            empty = pl.from_arrow(schema.empty_table())
+            # Not schema.empty_table(): that imports pandas wherever it is installed.
+            nothing = [pa.nulls(0, field.type) for field in schema]
+            empty = pl.from_arrow(pa.Table.from_arrays(nothing, names=schema.names))
         except (pa.ArrowException, pl.exceptions.PolarsError) as error:
             raise FeedError(
                 f"{name} has a column type that cannot be read: {error}", "Write it as another type"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from stocklog.errors import UsageError
+from stocklog.inventory.arrow_arrays import text_array
 from stocklog.inventory.simulate import dirt as dirt_module
 from stocklog.inventory.simulate.blocks import BLOCK, Block, Blocks, make_codes
 from stocklog.inventory.simulate.profiles import find_profile
@@ -116,11 +117,11 @@ class Simulator:
             dirty=dirt,
         )
         self._dictionaries = {
-            "type": pa.array(codes.types),
+            "type": text_array(codes.types),
             "sku": sku_texts(found.sku_style, found.skus, dirt_module.UNLISTED if dirt else 0),
-            "location_id": pa.array(codes.locations),
-            "reason": pa.array(codes.reasons),
-            "source": pa.array(codes.sources),
+            "location_id": text_array(codes.locations),
+            "reason": text_array(codes.reasons),
+            "source": text_array(codes.sources),
         }
         self._dictionaries["to_location_id"] = self._dictionaries["location_id"]
         self._block: tuple[int, Block] | None = None
