@@ -53,12 +53,14 @@ class _Counter:
         stop: ends the naps.
         seen: updates so far.
         first: the first offset.
+        holds_back: it keeps nothing back.
     """
 
     pause: float = 0.0
     stop: threading.Event = field(default_factory=threading.Event)
     seen: int = 0
     first: int | None = None
+    holds_back: bool = False
 
     def write(self, batch: Batch) -> None:
         """Count a batch."""
