@@ -219,3 +219,11 @@ def test_a_program_ends_though_it_closed_nothing(one_broker: NodeInfo, stream_na
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("linger", [-0.001, float("nan"), float("inf")])
+def test_a_linger_that_is_no_time_is_refused(
+    client: stocklog.Client, stream_name: str, linger: float
+) -> None:
+    with pytest.raises(UsageError, match="linger is"):
+        client.producer(stream_name, linger=linger)

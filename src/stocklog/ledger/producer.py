@@ -50,7 +50,10 @@ class Producer:
         name: of the producer, or `None`.
         codec: compression of blocks.
         sub_batch: updates in one entry; `None`: decided by what is sent first.
-        linger: seconds.
+        linger: seconds, 0 or more.
+
+    Raises:
+        UsageError: a linger that is no time to wait.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class Producer:
         sub_batch: int | None = None,
         linger: float = LINGER,
     ) -> None:
+        if not 0 <= linger <= threading.TIMEOUT_MAX:
+            raise UsageError(f"linger is {linger}: it must be a number of seconds, 0 or more")
         self.stream = stream
         self._client = client
         self._name, self._codec, self._sub_batch = name, codec, sub_batch
