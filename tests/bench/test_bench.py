@@ -158,23 +158,25 @@ def test_intake_measures_what_was_asked_for(broker: NodeInfo, tmp_path: Path) ->
     assert figures["stocklog load, CSV"]["updates"] == 10_000
 
 
-def test_replay_finds_the_planted_message_in_every_form(broker: NodeInfo, tmp_path: Path) -> None:
-    figures = run(broker, tmp_path, "replay", "--only", "foreign,single,to-jsonl,to-parquet")
+def test_replay_finds_the_planted_message_in_every_form(
+    one_broker: NodeInfo, tmp_path: Path
+) -> None:
+    figures = run(one_broker, tmp_path, "replay", "--only", "foreign,single,to-jsonl,to-parquet")
     assert figures["stocklog, to Parquet"]["updates"] == 10_000
     assert figures["stocklog, anyone's JSON"]["updates"] == 5000
     assert figures["stocklog, one-message chunks"]["yardstick"] == "rstream-single"
 
 
-def test_places_stand_beside_each_other(broker: NodeInfo, tmp_path: Path) -> None:
+def test_places_stand_beside_each_other(one_broker: NodeInfo, tmp_path: Path) -> None:
     done = stocklog(
-        "bench", "places", "--here", "one", "--beside", f"other={broker.uri}", "--count", "10000",
-        "--rounds", "1", "--output", str(tmp_path), uri=broker.uri,
+        "bench", "places", "--here", "one", "--beside", f"other={one_broker.uri}", "--count", "10000",
+        "--rounds", "1", "--output", str(tmp_path), uri=one_broker.uri,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = (tmp_path / "bench-places.md").read_text()
     assert "produce, lz4, other" in report
     assert "× one" in report
-    password = broker.uri.rpartition("@")[0].rpartition(":")[2]
+    password = one_broker.uri.rpartition("@")[0].rpartition(":")[2]
     assert password not in report
 
 
