@@ -131,9 +131,9 @@ def run_killed(
         assert done.status in (0, 3), done.err
         check(ids(client, name))
         client.delete_stream(name)
+        print(f"{words[0]}, run {trial + 1}: {struck} kills struck, {midway} midway", flush=True)
         if struck >= KILLS and midway:
             break
-    print(f"{words[0]}: {struck} kills struck, {midway} with a part in the log, {trial + 1} runs")
 
 
 @pytest.mark.parametrize("envelope", ["--sub-batch=500", "--sub-batch=1", "--codec=lz4"])
