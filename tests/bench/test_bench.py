@@ -169,8 +169,8 @@ def test_replay_finds_the_planted_message_in_every_form(
 
 def test_places_stand_beside_each_other(one_broker: NodeInfo, tmp_path: Path) -> None:
     done = stocklog(
-        "bench", "places", "--here", "one", "--beside", f"other={one_broker.uri}", "--count", "10000",
-        "--rounds", "1", "--output", str(tmp_path), uri=one_broker.uri,
+        "bench", "places", "--here", "one", "--beside", f"other={one_broker.uri}",
+        "--count", "10000", "--rounds", "1", "--output", str(tmp_path), uri=one_broker.uri,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = (tmp_path / "bench-places.md").read_text()
