@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -193,8 +193,10 @@ class _Load:
             known = publisher.last_sequence
             borders = way.begin(known)
             try:
-                blocks = _encoded(feed, publisher.lead, known, borders)
-                for batch, encoded in ahead(blocks, stop=self._stop):
+                # One thread reads, one encodes, this one sends: each at most one block ahead.
+                read = ahead(feed, depth=1, stop=self._stop)
+                blocks = _encoded(read, publisher.lead, known, borders)
+                for batch, encoded in ahead(blocks, depth=1, stop=self._stop):
                     self._check_first(batch, way, result)
                     self._count(batch, result)
                     self._keep(batch.rejects)
@@ -248,7 +250,7 @@ class _Load:
 
 
 def _encoded(
-    feed: Feed, lead: bytes, known: int, borders: Sequence[int]
+    feed: Iterable[FeedBatch], lead: bytes, known: int, borders: Sequence[int]
 ) -> Iterator[tuple[FeedBatch, list[Encoded]]]:
     """Batches and their rows as bodies, without the first `known` good rows of the feed."""
     number = 0
