@@ -68,7 +68,7 @@ def offsets(done: Done) -> list[int]:
 @pytest.fixture
 def read(on: dict[str, str], filled: str) -> Consume:
     def call(*words: str) -> Done:
-        return run("consume", *words, "--name", "r", "-s", filled, "-f", "jsonl", env=on)
+        return run("consume", "-f", "jsonl", "--name", "r", "-s", filled, *words, env=on)
 
     return call
 
