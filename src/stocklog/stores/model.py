@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "Commit", "Gap", "Names", "Position", "SeenRun", "Sources", "Store"]
 
-FORMAT = 1
+FORMAT = 2
 """Number of the layout; a store of another one is refused."""
 
 

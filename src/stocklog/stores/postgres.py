@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
-import polars as pl
 
 from stocklog.errors import StoreError
-from stocklog.inventory.legs import Legs
 from stocklog.stores import packing
 from stocklog.stores.model import FORMAT, Commit, Position
 from stocklog.stores.postgres_columns import BigintArray
@@ -36,7 +34,7 @@ from stocklog.stores.postgres_schema import (
     UPDATE_BALANCES,
     lock_number,
 )
-from stocklog.stores.segments import Ids, Segment, SegmentInfo, id_blocks, leg_blocks, mergeable
+from stocklog.stores.segments import Ids, Segment, SegmentInfo, id_blocks, leg_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,29 +82,9 @@ class PostgresStore(PostgresReader):
 
     # -- writing --------------------------------------------------------------------------
 
-    def claim(self, stream: str) -> Position:
-        """Make it the store of a stream, for ever.
-
-        Args:
-            stream: name of the stream.
-
-        Returns:
-            Where it stands.
-
-        Raises:
-            StoreError: it is another stream's.
-        """
-        position = self.position()
-        if position is None:
-            position = Position(stream)
-            with explained(self._target):
-                self._put_position(position)
-        if position.stream != stream:
-            raise StoreError(
-                f"{self.where} is the store of the stream {position.stream!r}, not of {stream!r}",
-                "Name another schema in the URI (?schema=NAME): each stream has one of its own",
-            )
-        return position
+    def _begin_position(self, position: Position) -> None:
+        with explained(self._target):
+            self._put_position(position)
 
     def _put_position(self, position: Position) -> None:
         text = msgspec.json.encode(position).decode()
@@ -202,30 +180,6 @@ class PostgresStore(PostgresReader):
             copy.set_types(kinds.split())
             for row in rows:
                 copy.write_row(row)
-
-    def _merge(self) -> None:
-        """Make few segments of many small ones."""
-        infos = self.segments()
-        while count := mergeable(infos):
-            merged = Segment.merged([self._segment(info) for info in infos[-count:]])
-            for table, column in (("segments", "id"), ("blocks", "segment"), ("ids", "segment")):
-                statement = f"DELETE FROM {table} WHERE {column} >= %s"  # noqa: S608
-                self._db.execute(statement.encode(), (infos[-count].id,))
-            self._write_segment(merged)
-            infos = self.segments()
-
-    def _segment(self, info: SegmentInfo) -> Segment:
-        """A whole segment, to be merged."""
-        ids = [block for _, block in self.ids(info.id)]
-        nothing = Ids(np.zeros(0, np.int64), np.zeros(0, np.int64), pl.Series([], dtype=pl.String))
-        return Segment(
-            Legs.joined(list(self.blocks(info.id, origins=True))),
-            self.counts(info.id)[1],
-            Ids.joined(ids) if ids else nothing,
-            self.flags(info.id),
-            self.clock(info.id),
-            info.first_update,
-        )
 
 
 def _id_rows(info: SegmentInfo, ids: Ids) -> Any:

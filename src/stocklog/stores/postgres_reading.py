@@ -12,12 +12,10 @@ import polars as pl
 from psycopg.pq import TransactionStatus
 
 from stocklog.inventory.balances import Balances
-from stocklog.inventory.legs import COUNT, Legs
-from stocklog.stores import packing
 from stocklog.stores.model import Names, Position, Sources
 from stocklog.stores.postgres_columns import integers_of
 from stocklog.stores.postgres_connect import Target, explained
-from stocklog.stores.segments import Block, Clock, Flags, Ids, SegmentInfo
+from stocklog.stores.sql_history import SqlHistory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,13 +30,21 @@ _KEYS_AT_ONCE = 1 << 22
 """Keys in one array: the server bounds a value to 1 GB."""
 
 
-class PostgresReader:
+def _own(query: str) -> bytes:
+    """A query as psycopg takes it; ours hold no question mark but for arguments."""
+    return query.replace("?", "%s").encode()
+
+
+class PostgresReader(SqlHistory):
     """Reads a store.
 
     Args:
         db: a session of `connect`.
         target: where it is.
     """
+
+    BLOCK_ORDER = "number"
+    OTHER_STORE = "Name another schema in the URI (?schema=NAME): each stream has one of its own"
 
     def __init__(self, db: Connection, target: Target) -> None:
         self._db = db
@@ -67,7 +73,10 @@ class PostgresReader:
     def _rows(self, query: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query; blobs come as they are."""
         with explained(self._target), self._db.cursor(binary=True) as cursor:
-            return cursor.execute(query.encode(), arguments).fetchall()
+            return cursor.execute(_own(query), arguments).fetchall()
+
+    def _execute(self, statement: str, arguments: Sequence[Any] = ()) -> None:
+        self._db.execute(_own(statement), arguments)
 
     def _value(self, query: str, arguments: Sequence[Any] = ()) -> Any:
         """The first value of the first row; `None` if there is no row."""
@@ -142,93 +151,6 @@ class PostgresReader:
     def stock(self) -> I64:
         """int64[2, keys]: on hand and reserved of all keys."""
         return self._of_keys(("on_hand", "reserved"))
-
-    # -- history ------------------------------------------------------------------------------
-
-    def segments(self) -> list[SegmentInfo]:
-        """The segments, in the order of the log."""
-        query = f"SELECT {', '.join(SegmentInfo._fields)} FROM segments ORDER BY id"  # noqa: S608
-        return [SegmentInfo(*row) for row in self._rows(query)]
-
-    def blocks(
-        self, segment: int, keys: tuple[int, int] | None = None, *, origins: bool = False
-    ) -> Iterator[Legs]:
-        """The blocks of a segment, or those that may hold keys of a range.
-
-        Args:
-            segment: its number.
-            keys: the lowest and the highest key that are wanted.
-            origins: also read reasons and sources, which else are 0.
-        """
-        columns = "first_key, last_key, legs, places, effects" + (", origins" if origins else "")
-        query = f"SELECT {columns} FROM blocks WHERE segment = %s"  # noqa: S608
-        arguments: list[int] = [segment]
-        if keys is not None:
-            query += " AND first_key <= %s AND last_key >= %s"
-            arguments += [keys[1], keys[0]]
-        for row in self._rows(f"{query} ORDER BY number", arguments):
-            yield Block(*row).unpack()
-
-    def _blob(self, column: str, segment: int) -> bytes:
-        query = f"SELECT {column} FROM segments WHERE id = %s"  # noqa: S608
-        blob: bytes = self._value(query, (segment,))
-        return blob
-
-    def counts(self, segment: int) -> tuple[Legs, tuple[I64, I64]]:
-        """The counts of a segment in event order, and the book figures by offset."""
-        blob = self._blob("counts", segment)
-        keys, times, offsets, values, with_figure, figures = packing.unpack_many(blob)
-        kinds = np.full(len(keys), COUNT, np.uint8)
-        nothing = np.zeros(len(keys), np.int64)
-        legs = Legs(keys, times, offsets, kinds, values, nothing.astype(np.uint8), nothing)
-        return legs, (with_figure, figures)
-
-    def flags(self, segment: int) -> Flags:
-        """The flags of a segment."""
-        return Flags.unpack(self._blob("flag_columns", segment))
-
-    def clock(self, segment: int) -> Clock:
-        """When the broker wrote the messages of a segment."""
-        return Clock.unpack(self._blob("clock", segment))
-
-    def ids(
-        self, segment: int, first: int = 0, last: int | None = None
-    ) -> Iterator[tuple[int, Ids]]:
-        """Blocks of ids, each with the number of its first update.
-
-        Args:
-            segment: its number.
-            first: the lowest number of an update that is wanted.
-            last: the highest; `None`: all.
-        """
-        query = (
-            "SELECT first_update, numbers, texts FROM ids WHERE segment = %s "
-            "AND first_update + updates > %s AND first_update <= %s ORDER BY first_update"
-        )
-        highest = (1 << 62) if last is None else last
-        for number, numbers, texts in self._rows(query, (segment, first, highest)):
-            yield int(number), Ids.unpack(numbers, texts)
-
-    def ids_at(self, segment: int, offsets: I64) -> pl.Series:
-        """The ids of updates of a segment by their offsets.
-
-        Args:
-            segment: its number.
-            offsets: int64[n], rising, each that of an update of the segment.
-        """
-        query = (
-            "SELECT first_update, first_offset, last_offset FROM ids WHERE segment = %s "
-            "ORDER BY first_update"
-        )
-        found: list[str] = []
-        for number, first, last in self._rows(query, (segment,)):
-            low, high = np.searchsorted(offsets, [first, last + 1])
-            if low < high:
-                read = "SELECT numbers, texts FROM ids WHERE segment = %s AND first_update = %s"
-                ((numbers, texts),) = self._rows(read, (segment, number))
-                rows = np.searchsorted(packing.unpack_many(numbers)[0], offsets[low:high])
-                found += packing.unpack_some_texts(texts, rows)
-        return pl.Series("id", found, pl.String)
 
     def close(self) -> None:
         """Let go of the session."""

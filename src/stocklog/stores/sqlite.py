@@ -7,19 +7,18 @@ loses power the newest commits may be gone, offset and all, and are made again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
-import polars as pl
 
 from stocklog.errors import StoreError
-from stocklog.inventory.legs import Legs
 from stocklog.stores import packing
 from stocklog.stores.model import Commit, Position
 from stocklog.stores.schema import INDEXES, KEYS_A_PART, MOST_ROWS, inserting
-from stocklog.stores.segments import Ids, Segment, SegmentInfo, id_blocks, leg_blocks, mergeable
+from stocklog.stores.segments import Segment, id_blocks, leg_blocks
 from stocklog.stores.sqlite_read import SqliteReader
 
 if TYPE_CHECKING:
@@ -37,33 +36,16 @@ class SqliteStore(SqliteReader):
 
     # -- whose it is ----------------------------------------------------------------------
 
-    def claim(self, stream: str) -> Position:
-        """Make it the store of a stream, for ever.
-
-        Args:
-            stream: name of the stream.
-
-        Returns:
-            Where it stands.
-
-        Raises:
-            StoreError: it is another stream's.
-        """
-        position = self.position()
-        if position is None:
-            position = Position(stream)
-            with self._explained():
-                self._put_position(position)
-        if position.stream != stream:
-            raise StoreError(
-                f"{self._path} is the store of the stream {position.stream!r}, not of {stream!r}",
-                "Name another file with --store: each stream has a store of its own",
-            )
-        return position
+    def _begin_position(self, position: Position) -> None:
+        with self._explained():
+            self._put_position(position)
 
     def _put_position(self, position: Position) -> None:
         text = msgspec.json.encode(position).decode()
         self._db.execute("INSERT OR REPLACE INTO meta VALUES ('position', ?)", (text,))
+
+    def _execute(self, statement: str, arguments: Sequence[Any] = ()) -> None:
+        self._db.execute(statement, arguments)
 
     # -- writing --------------------------------------------------------------------------
 
@@ -178,28 +160,3 @@ class SqliteStore(SqliteReader):
                 "INSERT INTO ids VALUES (?, ?, ?, ?, ?, ?, ?)", (info.id, first, rows, *rest)
             )
             first += rows
-
-    def _merge(self) -> None:
-        """Make few segments of many small ones."""
-        infos = self.segments()
-        while count := mergeable(infos):
-            merged = Segment.merged([self._segment(info) for info in infos[-count:]])
-            for table, column in (("segments", "id"), ("blocks", "segment"), ("ids", "segment")):
-                statement = f"DELETE FROM {table} WHERE {column} >= ?"  # noqa: S608
-                self._db.execute(statement, (infos[-count].id,))
-            self._write_segment(merged)
-            infos = self.segments()
-
-    def _segment(self, info: SegmentInfo) -> Segment:
-        """A whole segment, to be merged."""
-        blocks = list(self.blocks(info.id, origins=True))
-        ids = [block for _, block in self.ids(info.id)]
-        nothing = Ids(np.zeros(0, np.int64), np.zeros(0, np.int64), pl.Series([], dtype=pl.String))
-        return Segment(
-            Legs.joined(blocks),
-            self.counts(info.id)[1],
-            Ids.joined(ids) if ids else nothing,
-            self.flags(info.id),
-            self.clock(info.id),
-            info.first_update,
-        )
