@@ -15,6 +15,7 @@ from stocklog.errors import StoreError
 from stocklog.ledger.pipeline import OnTick, ignore
 from stocklog.ledger.project import project
 from stocklog.ledger.questions import Ledger
+from stocklog.ledger.standing import standing
 from stocklog.stores.model import Store
 from stocklog.stores.sqlite import SqliteStore
 from stocklog.stream import StreamClient
@@ -90,17 +91,8 @@ def verify(
     """
     ledger = Ledger(store)
     with store.snapshot():
-        position = store.position()
-        there = ledger.stock() if position and position.last_offset >= 0 else pl.DataFrame()
-    if position is None or position.last_offset < 0:
-        raise StoreError(
-            f"The store {store.where} is empty", "Fill it from the log with `stocklog project`"
-        )
-    if position.stream != stream:
-        raise StoreError(
-            f"{store.where} is the store of the stream {position.stream!r}, not of {stream!r}",
-            "Name that stream with --stream",
-        )
+        position = standing(store, stream)
+        there = ledger.stock()
     first = client.first_offset(stream)
     if first is not None and first > position.first_offset:
         raise StoreError(

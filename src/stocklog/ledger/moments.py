@@ -8,6 +8,7 @@ import numpy as np
 
 from stocklog.errors import StoreError, UsageError
 from stocklog.inventory import timestamps
+from stocklog.ledger.standing import standing
 from stocklog.stores.asof import Limits
 from stocklog.stores.model import Position, Store
 from stocklog.stores.segments import SegmentInfo
@@ -66,11 +67,7 @@ def limits_of(
         UsageError: a moment cannot be meant.
         StoreError: the store does not know about that moment; it says from where on.
     """
-    position = store.position()
-    if position is None or position.last_offset < 0:
-        raise StoreError(
-            f"The store {store.where} is empty", "Fill it from the log with `stocklog project`"
-        )
+    position = standing(store)
     known = _FOREVER
     if as_known_at is not None:
         known = _known(store, position, infos, as_known_at)

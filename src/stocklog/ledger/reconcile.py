@@ -23,6 +23,7 @@ from stocklog.inventory.balances import NEVER
 from stocklog.inventory.feeds import FeedOptions, Reject, open_feed
 from stocklog.inventory.update import to_frame
 from stocklog.ledger.producer import Producer
+from stocklog.ledger.standing import standing
 from stocklog.stores.asof import Limits, balances_of_all
 from stocklog.stores.model import Store
 from stocklog.stores.segments import SegmentInfo
@@ -178,11 +179,7 @@ def reconcile(store: Store, counts: pl.DataFrame) -> Reconciliation:
         StoreError: the store is empty, or begins later than a count.
     """
     with store.snapshot():
-        position = store.position()
-        if position is None or position.last_offset < 0:
-            raise StoreError(
-                f"The store {store.where} is empty", "Fill it from the log with `stocklog project`"
-            )
+        position = standing(store)
         moments = counts["occurred_at"].to_physical().to_numpy()
         if position.first_offset > 0 and moments.min() < position.first_recorded_at * 1000:
             raise StoreError(

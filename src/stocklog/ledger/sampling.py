@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from stocklog.errors import StoreError
 from stocklog.ledger.batch import decode
+from stocklog.ledger.standing import standing
 from stocklog.stores.asof import Limits, balance_of, legs_of
 from stocklog.stores.model import Names, Position, Store
 from stocklog.stores.noticing import DUPLICATE
@@ -92,16 +92,7 @@ def sample(
     """
     draw = random.Random(seed)  # noqa: S311 - chooses what to look at
     with store.snapshot():
-        position = store.position()
-        if position is None or position.last_offset < 0:
-            raise StoreError(
-                f"The store {store.where} is empty", "Fill it from the log with `stocklog project`"
-            )
-        if position.stream != stream:
-            raise StoreError(
-                f"{store.where} is the store of the stream {position.stream!r}, not of {stream!r}",
-                "Name that stream with --stream",
-            )
+        position = standing(store, stream)
         infos, names = store.segments(), store.names()
         found = list(_wrong_balances(store, infos, names, keys, draw))
         looked_for = 0
