@@ -13,8 +13,8 @@ from stocklog.ledger.batch import Batch
 
 __all__ = ["ParquetSink"]
 
-_ROW_GROUP = 65_536
-"""Rows in a row group: readers can skip, and the writer holds some 15 MB."""
+_ROW_GROUP = 32_768
+"""Rows in a row group, at least: readers can skip, and the writer holds some 10 MB."""
 
 
 class ParquetSink:
@@ -52,7 +52,7 @@ class ParquetSink:
 
     def _write_out(self) -> None:
         if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting), _ROW_GROUP)
+            self._writer.write_table(pa.concat_tables(self._waiting), max(self._rows, 1))
         self._waiting, self._rows = [], 0
 
     def close(self) -> None:
