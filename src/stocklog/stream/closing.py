@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from typing import Self
 
 from stocklog.errors import StreamError
@@ -12,12 +13,12 @@ __all__ = ["ClosesItself"]
 log = logging.getLogger(__name__)
 
 
-class ClosesItself:
+class ClosesItself(ABC):
     """Closed at the end of a `with` block; given up at once if the block ends in an error."""
 
+    @abstractmethod
     def close(self, timeout: float | None = None) -> None:
         """End it; 0 seconds give up what is not confirmed."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
