@@ -14,6 +14,7 @@ from shell import Done, environment, run, start
 
 from stocklog.broker import NodeInfo
 from stocklog.cli import main
+from stocklog.stream import StreamClient
 
 
 @pytest.fixture
@@ -54,6 +55,19 @@ def launch() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def on_broker(alone: dict[str, str], one_broker: NodeInfo) -> dict[str, str]:
     """An environment that names a broker."""
     return {**alone, "STOCKLOG_URI": one_broker.uri}
+
+
+@pytest.fixture
+def on(alone: dict[str, str], broker: NodeInfo) -> dict[str, str]:
+    """An environment that names a broker of each version in turn."""
+    return {**alone, "STOCKLOG_URI": broker.uri}
+
+
+@pytest.fixture
+def client(broker: NodeInfo) -> Iterator[StreamClient]:
+    """Connected to the broker that `on` names."""
+    with StreamClient(broker.uri) as made:
+        yield made
 
 
 @pytest.fixture

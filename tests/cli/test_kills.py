@@ -12,14 +12,13 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from shell import PATIENCE, run
 
-from stocklog.broker import NodeInfo
 from stocklog.errors import StreamError
 from stocklog.inventory.feeds import FeedOptions, open_feed
 from stocklog.inventory.simulate import Simulator
@@ -30,18 +29,6 @@ KILLS = int(os.environ.get("STOCKLOG_KILLS", "2"))
 SEED = int(os.environ.get("STOCKLOG_KILLS_SEED", "1"))
 ROWS = 60_000
 Launch = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def on(alone: dict[str, str], broker: NodeInfo) -> dict[str, str]:
-    """An environment that names a broker of each version in turn."""
-    return {**alone, "STOCKLOG_URI": broker.uri}
-
-
-@pytest.fixture
-def client(broker: NodeInfo) -> Iterator[StreamClient]:
-    with StreamClient(broker.uri) as made:
-        yield made
 
 
 class Files:

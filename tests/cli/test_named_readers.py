@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -23,18 +23,6 @@ from stocklog.stream import StreamArguments, StreamClient
 
 Consume = Callable[..., Done]
 Launch = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def on(alone: dict[str, str], broker: NodeInfo) -> dict[str, str]:
-    """An environment that names a broker of each version in turn."""
-    return {**alone, "STOCKLOG_URI": broker.uri}
-
-
-@pytest.fixture
-def client(broker: NodeInfo) -> Iterator[StreamClient]:
-    with StreamClient(broker.uri) as made:
-        yield made
 
 
 @pytest.fixture
