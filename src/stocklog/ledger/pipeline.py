@@ -130,7 +130,7 @@ def mapped(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="stocklog-mapped")
     try:
         begun = (pool.submit(function, item) for item in items)
-        with closing(ahead(begun, depth=threads, stop=stop)) as futures:
+        with closing(ahead(begun, depth=max(1, threads - 1), stop=stop)) as futures:
             for future in futures:
                 yield future.result()
     finally:
