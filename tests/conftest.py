@@ -46,7 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         drawn = getattr(getattr(item, "callspec", None), "params", {})
         if "postgres" in used or drawn.get("stores") == "postgresql":
             item.add_marker(pytest.mark.postgresql)
-        if "cluster" in used:
+        if used & {"cluster", "stocklog", "launch"}:
+            # Three nodes, or commands as processes of their own, which start in half a second.
             item.add_marker(pytest.mark.slow)
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from examples import examples
 
+pytestmark = pytest.mark.slow
+
 RUN = Path(__file__).with_name("run.py")
 INPUTS = {"frames": 3000, "chunk": 1500, "amqp": 2000, "codec": 120, "feeds": 100}
 

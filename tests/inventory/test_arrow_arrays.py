@@ -59,6 +59,7 @@ def test_bytes() -> None:
     assert made.bytes_scalar(b"").equals(pa.scalar(b"", pa.large_binary()))
 
 
+@pytest.mark.slow
 def test_pandas_is_not_imported_on_the_way_out_or_in(tmp_path: Path) -> None:
     package = tmp_path / "pandas"
     package.mkdir()

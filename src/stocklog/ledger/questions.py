@@ -19,7 +19,6 @@ from stocklog.errors import StoreError, UsageError
 from stocklog.inventory.balances import Balances
 from stocklog.ledger.flagged import flags_of
 from stocklog.ledger.moments import limits_of, parse_time
-from stocklog.ledger.standing import standing
 from stocklog.ledger.why import lines_of
 from stocklog.stores.asof import Limits, balance_of, balances_of_all
 from stocklog.stores.model import Names, Position, Store
@@ -93,7 +92,13 @@ class Ledger:
         Raises:
             StoreError: it is empty.
         """
-        return standing(self.store)
+        position = self.store.position()
+        if position is None:
+            raise StoreError(
+                f"The store {self.store.where} is empty",
+                "Fill it from the log with `stocklog project`",
+            )
+        return position
 
     def stock(
         self,
