@@ -68,6 +68,7 @@ GOLDEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dirt", DIRT)
 @pytest.mark.parametrize("profile", ALL)
 def test_the_first_100_000_updates_are_the_same_on_every_machine(profile: str, dirt: bool) -> None:
@@ -134,6 +135,7 @@ def test_the_updates_do_not_depend_on_the_cuts(profile: str, dirt: bool, cuts: l
     assert joined.equals(pa.Table.from_batches([whole]))
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(8), deadline=None)
 @given(
     profile=st.sampled_from(ALL),
@@ -153,6 +155,7 @@ def test_skipping_leads_to_the_same_updates_as_making_them(
     assert quick.batch(30_000).equals(slow.batch(30_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ALL)
 def test_the_far_end_of_a_long_run_is_reached_at_once_and_is_valid(profile: str) -> None:
     simulator = Simulator(profile, seed=1)
@@ -164,6 +167,7 @@ def test_the_far_end_of_a_long_run_is_reached_at_once_and_is_valid(profile: str)
     assert rows["occurred_at"].min() > near["occurred_at"].max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dirt", DIRT)
 def test_ids_are_unique_over_a_run_but_for_repeated_deliveries(dirt: bool) -> None:
     rows = frame(Simulator("grocery", seed=2, dirt=dirt).batch(1_000_000))

@@ -375,6 +375,7 @@ def test_a_polite_peer_is_told_goodbye_and_answers() -> None:
     assert said == [{"code": 1, "reason": "OK"}]
 
 
+@pytest.mark.slow
 def test_a_peer_that_does_not_answer_goodbye_is_left() -> None:
     with peer(greeted(Line.idle)) as served:
         assert timed_close(served.connect()) < 5
@@ -414,6 +415,7 @@ def test_closing_ends_when_all_buffers_are_full_and_nobody_sends() -> None:
         assert timed_close(connection) < 5
 
 
+@pytest.mark.slow
 def test_closing_from_the_reading_thread_itself_does_not_hang() -> None:
     closed = threading.Event()
 
