@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -344,19 +345,35 @@ def test_a_file_that_turns_out_damaged_keeps_what_came_before(
     assert [row["update_id"] for row in found[1:]] == [f"b{n}" for n in range(len(found) - 1)]
 
 
+@pytest.mark.parametrize(
+    "envelope",
+    [[], ["--codec", "lz4"], ["--sub-batch", "1"], ["--name", "till-7", "--sub-batch", "1"]],
+    ids=" ".join,
+)
 def test_lines_of_a_pipe_go_out_as_they_come(
-    launch: Launch, on_broker: dict[str, str], stocklog_on: Call, stream_name: str
+    launch: Launch,
+    on_broker: dict[str, str],
+    stocklog_on: Call,
+    stream_name: str,
+    envelope: list[str],
 ) -> None:
-    process = launch(["load", "-", "-s", stream_name], on_broker, stdin=subprocess.PIPE)
+    words = ["load", "-", "-s", stream_name, *envelope]
+    process = launch(words, on_broker, stdin=subprocess.PIPE)
     assert process.stdin is not None
     wait_for(process, "made the stream")
-    process.stdin.write(LINE % ("a", 1))
-    process.stdin.flush()
+    written = []
+    for number in range(3):
+        time.sleep(1)
+        written.append(time.time())
+        process.stdin.write(LINE % (f"n{number}", 1))
+        process.stdin.flush()
     deadline = time.monotonic() + PATIENCE
     found: list[dict[str, Any]] = []
-    while not found and time.monotonic() < deadline:
+    while len(found) < 3 and time.monotonic() < deadline:
         found = rows(stocklog_on("consume", "first", "-e", "-f", "jsonl", "-s", stream_name))
-    assert [row["update_id"] for row in found] == ["a"]
+    assert [row["update_id"] for row in found] == ["n0", "n1", "n2"]
+    for row, at in zip(found[1:], written[1:], strict=True):  # the first waits for the start-up
+        assert datetime.fromisoformat(row["recorded_at"]).timestamp() - at < 3
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE) == 130
     process.communicate()

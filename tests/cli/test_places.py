@@ -34,6 +34,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv", "text", "parquet"])
+def test_a_full_disk_ends_a_read_with_the_file_and_the_reason(
+    stocklog_on: Call, stream_name: str, small_disk: Path, form: str
+) -> None:
+    stocklog_on("produce", "-n", "20000", "-s", stream_name)
+    kept = small_disk / "kept"
+    words = ["consume", "first", "-e", "-s", stream_name, "-f", form, "-o", str(kept)]
+    done = stocklog_on(*words)
+    assert done.status == 1
+    assert f"stocklog: error: {kept}: No space left on device" in done.err
+    if form == "parquet":
+        assert list(small_disk.iterdir()) == []
+
+
 def test_a_full_disk_ends_a_load_that_keeps_rejects(stocklog: Call, small_disk: Path) -> None:
     feed = small_disk.parent / "feed.csv"
     feed.write_text(HEADER + BAD * 5000)

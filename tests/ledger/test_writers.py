@@ -21,6 +21,7 @@ from stocklog.inventory.feeds import FeedOptions, open_feed
 from stocklog.inventory.simulate import Simulator
 from stocklog.inventory.update import UPDATE_SCHEMA, to_frame
 from stocklog.ledger.batch import Batch
+from stocklog.ledger.write_errors import naming
 from stocklog.ledger.writers import FORMATS, open_sink
 from stocklog.ledger.writers.jsonl import JsonLinesFormat
 from stocklog.ledger.writers.text import TextFormat
@@ -251,3 +252,18 @@ def test_a_batch_knows_its_range_over_all_messages() -> None:
     assert batch(odd=(odd(5),)).first_offset == 5
     assert given.to_text().count("\n") == 4
     assert PLAIN["sku"] in given.to_text()
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(28, "as a library words it")
+
+
+def test_a_full_disk_is_told_with_the_file_whoever_writes(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    with pytest.raises(OSError, match="No space left") as caught, naming(kept):
+        full()
+    assert (caught.value.filename, caught.value.errno) == (str(kept), 28)
+    with pytest.raises(OSError, match=r"stdout: no room \(os error 28\)"), naming(None):
+        raise OSError("no room (os error 28)")
+    with pytest.raises(BrokenPipeError), naming(None):
+        raise BrokenPipeError(32, "Broken pipe")

@@ -156,11 +156,13 @@ def _line(numbers: dict[str, int], *, posting: bool) -> str:
 
 def _tell_rejects(counts: object, kept: Path | None, report: Report) -> None:
     from stocklog.ledger.reconcile import Counts
+    from stocklog.ledger.write_errors import naming
 
     assert isinstance(counts, Counts)
     if kept is not None:
         lines = (json.dumps(one.to_dict(), ensure_ascii=False) + "\n" for one in counts.rejects)
-        kept.write_text("".join(lines), encoding="utf-8")
+        with naming(kept):
+            kept.write_text("".join(lines), encoding="utf-8")
     if counts.rejects:
         first = counts.rejects[0]
         report.warn(

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from stocklog.errors import UsageError
+from stocklog.ledger.write_errors import naming
 
 __all__ = ["check_export", "write_export"]
 
@@ -48,7 +49,8 @@ def write_export(frame: pl.DataFrame, path: Path) -> None:
     check_export(path)
     new = path.with_name(f".{path.name}.new")
     try:
-        _WRITERS[path.suffix.lower()](frame, new)
-        os.replace(new, path)
+        with naming(path):
+            _WRITERS[path.suffix.lower()](frame, new)
+            os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)

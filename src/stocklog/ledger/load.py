@@ -28,6 +28,7 @@ from stocklog.ledger.loads import LoadBook, Way, pipe_digest, settings_of
 from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
 from stocklog.ledger.produce import BLOCK_ROWS
 from stocklog.ledger.sending import Sending, pieces
+from stocklog.ledger.write_errors import naming
 
 if TYPE_CHECKING:
     from stocklog.inventory.codec import Encoded
@@ -239,8 +240,9 @@ class _Load:
         self._reasons.update(reject.reason for reject in rejects)
         if self._rejects is not None and rejects:
             lines = (json.dumps(reject.to_dict(), ensure_ascii=False) for reject in rejects)
-            self._rejects.write("\n".join(lines) + "\n")
-            self._rejects.flush()
+            with naming(self._plan.rejects):
+                self._rejects.write("\n".join(lines) + "\n")
+                self._rejects.flush()
 
     def _tick(self, batch: FeedBatch, done: int, unconfirmed_bytes: int = 0) -> Tick:
         whole = sum(self._sizes.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from stocklog.inventory.update import UPDATE_SCHEMA
 from stocklog.ledger.batch import Batch
+from stocklog.ledger.write_errors import naming
 
 __all__ = ["ParquetSink"]
 
@@ -51,21 +53,39 @@ class ParquetSink:
             self._write_out()
 
     def _write_out(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting), max(self._rows, 1))
+        waiting, rows = self._waiting, self._rows
         self._waiting, self._rows = [], 0
+        if not waiting:
+            return
+        try:
+            with naming(self._path):
+                self._writer.write_table(pa.concat_tables(waiting), rows)
+        except OSError:
+            self._give_up()
+            raise
 
     def close(self) -> None:
         """Write the rest and the footer, and give the file its name; safe to call twice."""
         if self._is_closed:
             return
         self._is_closed = True
+        self._write_out()
         try:
-            self._write_out()
-        finally:
-            self._writer.close()
+            with naming(self._path):
+                self._writer.close()
+        except OSError:
+            self._give_up()
+            raise
         if self._partial != self._path:
             self._partial.replace(self._path)
+
+    def _give_up(self) -> None:
+        """After a failed write no footer can be right, so what is there helps nobody."""
+        self._is_closed = True
+        with contextlib.suppress(OSError):
+            self._writer.close()
+        if self._partial != self._path:
+            self._partial.unlink(missing_ok=True)
 
 
 def _schema() -> pa.Schema:

@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol
 
 from stocklog.errors import UsageError
 from stocklog.ledger.batch import Batch
+from stocklog.ledger.write_errors import naming
 
 __all__ = ["FORMATS", "Format", "Sink", "open_sink"]
 
@@ -49,7 +50,7 @@ class _ByteSink:
     holds_back = False
 
     def __init__(self, form: Format, path: Path | None, *, append: bool) -> None:
-        self._form = form
+        self._form, self._path = form, path
         self._owned: BinaryIO | None = None
         is_begun = False
         if path is not None:
@@ -64,12 +65,14 @@ class _ByteSink:
 
     def _put(self, data: bytes | memoryview) -> None:
         if len(data):
-            self._file.write(data)
-            self._file.flush()
+            with naming(self._path):
+                self._file.write(data)
+                self._file.flush()
 
     def close(self) -> None:
         if self._owned is not None:
-            self._owned.close()
+            with naming(self._path):
+                self._owned.close()
 
 
 def _ends_with_a_line(path: Path) -> bool:
