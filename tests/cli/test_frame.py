@@ -18,6 +18,7 @@ from shell import Done
 from stocklog import __version__
 from stocklog.cli import cli, main
 from stocklog.cli.failures import run as run_command
+from stocklog.cli.report import counted, no_updates
 from stocklog.errors import BrokerNotFoundError, UsageError
 
 Call = Callable[..., Done]
@@ -373,3 +374,13 @@ def test_a_read_that_cannot_begin_leaves_the_old_file_alone(
     words = ["consume", "first", "-e", "--format", "jsonl", "--output", str(kept)]
     assert main(words) == 1
     assert kept.read_text() == "precious\n"
+
+
+def test_one_of_something_is_no_plural() -> None:
+    assert [counted(n, "update") for n in (0, 1, 2000)] == [
+        "0 updates",
+        "1 update",
+        "2,000 updates",
+    ]
+    assert no_updates(1) == "1 message was no update"
+    assert no_updates(2) == "2 messages were no updates"

@@ -110,7 +110,7 @@ def test_verify_agrees_and_finds_what_was_changed_by_hand(
 ) -> None:
     done = stocklog_on("verify", "-s", day)
     assert (done.status, done.out) == (0, "")
-    assert "1 keys compared at offset 4, 0 differ" in done.err
+    assert "1 key compared at offset 4, 0 differ" in done.err
     done = stocklog_on("verify", "--quick", "-s", day)
     assert (done.status, done.out) == (0, "")
     assert "5 updates looked for in the history and 1 balances made again" in done.err

@@ -20,7 +20,7 @@ from stocklog.cli.options import (
     writable,
 )
 from stocklog.cli.progress import Progress
-from stocklog.cli.report import Report, figure
+from stocklog.cli.report import Report, counted, figure, no_updates
 from stocklog.cli.session import connected
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _intent(
     ends = exit_at_end or ".." in offset
     until = "to the end of now" if ends else "and on as new ones come"
     if count is not None:
-        until = f"{figure(count)} messages at most" + (", to the end of now" if ends else "")
+        until = f"{counted(count, 'message')} at most" + (", to the end of now" if ends else "")
     if name is not None:
         return f"reading '{stream}' as {name!r}, {until}" + ("" if ends else "; Ctrl-C ends")
     if offset == "next" and not ends:
@@ -189,7 +189,7 @@ def _intent(
 
 def _finish(report: Report, summary: ConsumeSummary, form: str) -> None:
     line = (
-        f"{figure(summary.updates)} updates in {summary.seconds:.3f} s "
+        f"{counted(summary.updates, 'update')} in {summary.seconds:.3f} s "
         f"({figure(summary.rate)}/s) from '{summary.stream}'"
     )
     if summary.first_offset is not None:
@@ -200,5 +200,5 @@ def _finish(report: Report, summary: ConsumeSummary, form: str) -> None:
         line += f"; {summary.name!r} goes on behind offset {summary.stored_offset}"
     if summary.invalid:
         missing = "" if form in {"text", "jsonl"} else f", left out of {form}"
-        line += f"; {figure(summary.invalid)} messages were no updates{missing}"
+        line += f"; {no_updates(summary.invalid)}{missing}"
     report.finish(line, summary.facts())

@@ -15,7 +15,7 @@ from stocklog.cli.options import (
     table_option,
     writable,
 )
-from stocklog.cli.report import Report, figure
+from stocklog.cli.report import Report, counted
 from stocklog.cli.store_options import moment_options, store_option
 
 __all__ = ["diff", "export"]
@@ -57,7 +57,7 @@ def diff(
     with open_ledger(store, stream=stream) as ledger:
         found = ledger.diff(before, after, as_known_at=as_known_at)
     print_frame(found, table_format)
-    report.finish(f"{figure(found.height)} keys changed", {"keys": found.height})
+    report.finish(f"{counted(found.height, 'key')} changed", {"keys": found.height})
     return DONE
 
 
@@ -106,7 +106,7 @@ def export(
         position = ledger.position
     write_export(found, output)
     report.finish(
-        f"{figure(found.height)} keys written to {output}; the store stands at offset "
+        f"{counted(found.height, 'key')} written to {output}; the store stands at offset "
         f"{position.last_offset}",
         {"keys": found.height, "last_offset": position.last_offset, "output": str(output)},
     )

@@ -20,7 +20,7 @@ from stocklog.cli.options import (
     written_stream_option,
 )
 from stocklog.cli.progress import Progress
-from stocklog.cli.report import Report, figure
+from stocklog.cli.report import Report, counted, figure
 from stocklog.cli.session import connected
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _line(summary: LoadSummary) -> str:
     if summary.nothing_to_do:
         files = "the file is" if len(summary.files) == 1 else "the files are"
         return (
-            f"nothing was sent: {files} loaded already, {figure(summary.before)} updates in "
+            f"nothing was sent: {files} loaded already, {counted(summary.before, 'update')} in "
             f"'{summary.stream}'; --again loads on purpose"
         )
     if summary.dry_run:
@@ -201,7 +201,7 @@ def _line(summary: LoadSummary) -> str:
         line += f", in {summary.seconds:.3f} s; nothing was sent"
     else:
         line = (
-            f"{figure(summary.updates)} updates confirmed in {summary.seconds:.3f} s "
+            f"{counted(summary.updates, 'update')} confirmed in {summary.seconds:.3f} s "
             f"({figure(summary.rate)}/s) to '{summary.stream}', of {figure(summary.read)} rows read"
         )
     if summary.before:

@@ -19,7 +19,7 @@ from stocklog.cli.options import (
     written_stream_option,
 )
 from stocklog.cli.progress import Progress
-from stocklog.cli.report import Report, figure
+from stocklog.cli.report import Report, counted, figure
 from stocklog.cli.session import connected
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def produce(
 
 def _line(summary: ProduceSummary) -> str:
     line = (
-        f"{figure(summary.updates)} updates confirmed in {summary.seconds:.3f} s "
+        f"{counted(summary.updates, 'update')} confirmed in {summary.seconds:.3f} s "
         f"({figure(summary.rate)}/s) to '{summary.stream}'"
     )
     if summary.before:

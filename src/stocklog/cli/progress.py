@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from stocklog.cli import logs
-from stocklog.cli.report import complain, figure
+from stocklog.cli.report import complain, counted, figure
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -81,7 +81,7 @@ class Progress:
                 self._task,
                 total=None if tick.fraction is None else 1.0,
                 completed=tick.fraction or 0.0,
-                rate=f"{figure(tick.updates)} updates, {self._rate(tick, now)}/s",
+                rate=f"{counted(tick.updates, 'update')}, {self._rate(tick, now)}/s",
                 note=_aside(tick),
             )
         elif now >= self._next_line:
@@ -93,7 +93,7 @@ class Progress:
         return figure(tick.updates / max(now - self._begun, 1e-6))
 
     def _line(self, tick: Tick, now: float) -> str:
-        parts = [f"{self._verb}: {figure(tick.updates)} updates", f"{self._rate(tick, now)}/s"]
+        parts = [f"{self._verb}: {counted(tick.updates, 'update')}", f"{self._rate(tick, now)}/s"]
         if tick.fraction:
             left = (now - self._begun) * (1 - tick.fraction) / tick.fraction
             parts += [f"{tick.fraction:.0%}", f"{left:.0f} s left"]

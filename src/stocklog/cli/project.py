@@ -16,7 +16,7 @@ from stocklog.cli.options import (
     stream_option,
 )
 from stocklog.cli.progress import Progress
-from stocklog.cli.report import Report, figure
+from stocklog.cli.report import Report, counted, figure, no_updates
 from stocklog.cli.session import connected
 from stocklog.cli.store_options import store_option
 
@@ -97,13 +97,13 @@ def _line(summary: object) -> str:
 
     assert isinstance(summary, ProjectSummary)
     line = (
-        f"{figure(summary.updates)} updates applied in {summary.seconds:.3f} s "
+        f"{counted(summary.updates, 'update')} applied in {summary.seconds:.3f} s "
         f"({figure(summary.rate)}/s) to {summary.store}"
     )
     if summary.last_offset >= 0:
         line += f", which stands at offset {summary.last_offset}"
     if summary.duplicates:
-        line += f"; {figure(summary.duplicates)} duplicates left out"
+        line += f"; {counted(summary.duplicates, 'duplicate')} left out"
     if summary.invalid:
-        line += f"; {figure(summary.invalid)} messages were no updates"
+        line += f"; {no_updates(summary.invalid)}"
     return line + (", interrupted" if summary.interrupted else "")

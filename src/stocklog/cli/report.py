@@ -12,7 +12,7 @@ from typing import Any
 
 from stocklog.cli import logs
 
-__all__ = ["Report", "complain", "figure"]
+__all__ = ["Report", "complain", "counted", "figure", "no_updates"]
 
 
 class Report:
@@ -87,3 +87,15 @@ def complain(
 def figure(number: float) -> str:
     """A count or rate for people: thousands apart, no false digits."""
     return f"{number:,.0f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which gets an `s` unless it is one: `2,000 updates`."""
+    return f"{figure(number)} {noun}" + ("" if number == 1 else "s")
+
+
+def no_updates(number: int) -> str:
+    """How a summary says that so many messages are none."""
+    return (
+        "1 message was no update" if number == 1 else f"{figure(number)} messages were no updates"
+    )

@@ -7,7 +7,7 @@ import click
 from stocklog.cli.failures import DONE, GAP
 from stocklog.cli.frames import print_frame
 from stocklog.cli.options import example, report_options, stream_option, table_option
-from stocklog.cli.report import Report, figure
+from stocklog.cli.report import Report, counted
 from stocklog.cli.store_options import moment_options, store_option
 
 __all__ = ["stock"]
@@ -60,7 +60,7 @@ def stock(
             "retention: a key is right from its first count on"
         )
     report.finish(
-        f"{figure(found.height)} keys; the store stands at offset {position.last_offset}",
+        f"{counted(found.height, 'key')}; the store stands at offset {position.last_offset}",
         {"keys": found.height, "last_offset": position.last_offset, "gap": position.is_cut},
     )
     return GAP if position.gaps else DONE

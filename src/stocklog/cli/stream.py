@@ -16,7 +16,7 @@ from stocklog.cli.options import (
     report_options,
     table_option,
 )
-from stocklog.cli.report import Report, figure
+from stocklog.cli.report import Report, counted
 from stocklog.cli.session import connected
 from stocklog.cli.sizes import SIZE, in_words
 from stocklog.cli.tables import print_facts, print_table
@@ -187,7 +187,7 @@ def delete(*, name: str, yes: bool, broker: BrokerChoice, report: Report) -> Non
         if not yes:
             first, last = client.first_offset(name), client.last_offset(name)
             count = 0 if first is None or last is None else last - first + 1
-            question = f"Delete '{name}' and its {figure(count)} messages at {client.uri}?"
+            question = f"Delete '{name}' and its {counted(count, 'message')} at {client.uri}?"
             click.confirm(question, abort=True, err=True)
         client.delete_stream(name)
     report.finish(f"deleted the stream '{name}'", {"stream": name, "deleted": True})

@@ -18,7 +18,7 @@ from stocklog.cli.options import (
     table_option,
 )
 from stocklog.cli.progress import Progress
-from stocklog.cli.report import Report, figure
+from stocklog.cli.report import Report, counted, figure
 from stocklog.cli.session import connected
 from stocklog.cli.store_options import store_option
 
@@ -91,7 +91,7 @@ def verify(
             "PostgreSQL its schema), start it",
         )
     report.finish(
-        f"{figure(found.keys)} keys compared at offset {found.last_offset}, "
+        f"{counted(found.keys, 'key')} compared at offset {found.last_offset}, "
         f"{figure(wrong)} differ; {figure(found.updates)} updates replayed in "
         f"{found.seconds:.3f} s",
         found.facts(),

@@ -15,7 +15,7 @@ from stocklog.cli.options import (
     table_option,
     writable,
 )
-from stocklog.cli.report import Report, figure
+from stocklog.cli.report import Report, counted, figure
 from stocklog.cli.store_options import store_option
 
 __all__ = ["why"]
@@ -79,7 +79,7 @@ def why(
         report.note(f"drawn to {plot}")
     late = lines["late_after"].count()
     report.finish(
-        f"{figure(lines.height)} updates of {sku} at {location}, {figure(late)} of them late",
+        f"{counted(lines.height, 'update')} of {sku} at {location}, {figure(late)} of them late",
         {"updates": lines.height, "late": late},
     )
     return DONE
