@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     I64: TypeAlias = NDArray[np.int64]
 
-__all__ = ["NEVER", "Balances", "DeltasAfter", "Running", "last_of_each", "running"]
+__all__ = ["NEVER", "Balances", "DeltasAfter", "Running", "last_of_each", "last_rows", "running"]
 
 NEVER = np.iinfo(np.int64).min
 """The time of a count or delta that there has not been."""
@@ -142,11 +142,19 @@ class Balances:
 def last_of_each(legs: Legs) -> I64:
     """The row of the last leg of each key by (time, offset); rows by key."""
     order = event_order(legs.keys, legs.times, legs.offsets)
-    keys = legs.keys[order]
-    last = np.ones(len(keys), np.bool_)
-    last[:-1] = keys[1:] != keys[:-1]
-    chosen: I64 = order[last]
+    chosen: I64 = order[last_rows(legs.keys[order])]
     return chosen
+
+
+def last_rows(keys: I64) -> NDArray[np.bool_]:
+    """Which legs are the last of their key.
+
+    Args:
+        keys: int64[n], the keys of legs in event order.
+    """
+    last = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=last[:-1])
+    return last
 
 
 class Running:

@@ -38,11 +38,11 @@ KINDS = ("adjustment", "count", "transfer_out", "transfer_in", "reservation")
 _IS_DELTA = np.array([True, False, True, True, False])
 
 
-def is_delta(kinds: U8) -> NDArray[np.bool_]:
+def is_delta(kinds: U8 | I64) -> NDArray[np.bool_]:
     """Which legs add to what is on hand: all but counts and reservations.
 
     Args:
-        kinds: uint8[n], numbers of `KINDS`.
+        kinds: uint8[n] or int64[n], numbers of `KINDS`.
     """
     found: NDArray[np.bool_] = _IS_DELTA[kinds]
     return found

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
-from stocklog.inventory.balances import NEVER, last_of_each, running
+from stocklog.inventory.balances import NEVER, last_rows, running
 from stocklog.inventory.legs import RESERVATION, Legs, is_delta
 from stocklog.stores.model import Store
-from stocklog.stores.segments import SegmentInfo
+from stocklog.stores.packing import unpack, unpack_many
+from stocklog.stores.segments import Block, SegmentInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,9 +96,9 @@ def balances_of_all(
     for info in infos:
         counts, _ = store.counts(info.id)
         summing.add_counts(counts if limits.covers(info) else counts[limits.of(counts)])
-    blocks = ((one, legs) for one in infos for legs in store.blocks(one.id))
-    for info, legs in read_ahead(blocks):
-        summing.add(legs, None if limits.covers(info) else limits.of(legs))
+    blocks = (_Read.of(info, block) for info in infos for block in store.packed(info.id))
+    for read in read_ahead(blocks):
+        summing.add(read, None if limits.covers(read.info) else limits)
     return summing.on_hand, summing.reserved, summing.present
 
 
@@ -116,6 +117,33 @@ def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A block of which the reading thread has unpacked what is always needed.
+
+    Attributes:
+        info: of its segment.
+        keys: int64[n].
+        times: int64[n].
+        block: all of it.
+    """
+
+    info: SegmentInfo
+    keys: I64
+    times: I64
+    block: Block
+
+    @classmethod
+    def of(cls, info: SegmentInfo, block: Block) -> _Read:
+        """Unpack it."""
+        keys, times, _ = block.places_of()
+        return cls(info, unpack(keys), unpack(times), block)
+
+    def offsets(self) -> I64:
+        """Its offsets, int64[n], which few questions need."""
+        return unpack(self.block.places_of()[2])
+
+
 class _Summing:
     """Sums over blocks in event order, which come in any order."""
 
@@ -127,38 +155,46 @@ class _Summing:
         self._offset = np.full(keys, -1, np.int64)
 
     def add_counts(self, counts: Legs) -> None:
-        """Take in counts; after all of them each key has its last one."""
-        last = counts[last_of_each(counts)]
+        """Take in counts in event order; after all of them each key has its last one."""
+        last = counts[last_rows(counts.keys)]
         there, then = self._time[last.keys], self._offset[last.keys]
         last = last[(last.times > there) | ((last.times == there) & (last.offsets > then))]
         self.on_hand[last.keys] = last.values
         self._time[last.keys] = last.times
         self._offset[last.keys] = last.offsets
 
-    def add(self, legs: Legs, inside: NDArray[np.bool_] | None) -> None:
-        """Add the deltas after the last counts, and the reservations."""
-        if not len(legs):
-            return
-        keys = legs.keys
+    def add(self, read: _Read, limits: Limits | None) -> None:
+        """Add the deltas after the last counts, and the reservations.
+
+        Args:
+            read: a block.
+            limits: what of it counts; `None`: all.
+        """
+        keys, times = read.keys, read.times
+        kinds, values = unpack_many(read.block.effects)
+        inside = None if limits is None else self._inside(read, limits)
         counted = self._time[keys]
-        counts = legs.times > counted
-        ties = np.flatnonzero(legs.times == counted)
+        deltas = is_delta(kinds)
+        counts = (times > counted) & deltas
+        ties = np.flatnonzero((times == counted) & deltas)
         if ties.size:
-            counts[ties] = legs.offsets[ties] > self._offset[keys[ties]]
-        counts &= is_delta(legs.kinds)
+            counts[ties] = read.offsets()[ties] > self._offset[keys[ties]]
         if inside is not None:
             counts &= inside
-        border = np.ones(len(keys), np.bool_)
-        np.not_equal(keys[1:], keys[:-1], out=border[1:])
-        starts = np.flatnonzero(border)
-        theirs = keys[starts]
-        self.on_hand[theirs] += np.add.reduceat(legs.values * counts, starts)
-        held = legs.kinds == RESERVATION
-        if held.any():
-            if inside is not None:
-                held &= inside
-            self.reserved[theirs] += np.add.reduceat(legs.values * held, starts)
-        if inside is None:
-            self.present[theirs] = True
-        else:
-            self.present[theirs] |= np.logical_or.reduceat(inside, starts)
+        # Adding zeros too is several times faster than picking out rows or summing by key.
+        np.add.at(self.on_hand, keys, values * counts)
+        held = kinds == RESERVATION
+        if inside is not None:
+            held &= inside
+        rows = np.flatnonzero(held)
+        if rows.size:
+            np.add.at(self.reserved, keys[rows], values[rows])
+        self.present[keys if inside is None else keys[inside]] = True
+
+    @staticmethod
+    def _inside(read: _Read, limits: Limits) -> NDArray[np.bool_]:
+        """Which legs lie within the limits."""
+        inside: NDArray[np.bool_] = read.times <= limits.at
+        if read.info.last_offset > limits.known:
+            inside &= read.offsets() <= limits.known
+        return inside

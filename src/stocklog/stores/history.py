@@ -11,7 +11,8 @@ import polars as pl
 from stocklog.inventory.legs import is_delta
 from stocklog.stores.asof import read_ahead
 from stocklog.stores.model import Store
-from stocklog.stores.segments import Ids, SegmentInfo
+from stocklog.stores.packing import least, unpack, unpack_many
+from stocklog.stores.segments import Block, Ids, SegmentInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,13 +43,24 @@ def deltas_after(
     since[keys] = times
     sums = np.zeros(key_count, np.int64)
     span = (int(keys.min()), int(keys.max()))
-    earliest = int(times.min())
+    earliest, latest = int(times.min()), int(times.max())
     later = [info for info in infos if info.holds_later_than(earliest)]
-    for legs in read_ahead(legs for info in later for legs in store.blocks(info.id, span)):
-        after = np.flatnonzero((legs.times > since[legs.keys]) & is_delta(legs.kinds))
-        if after.size:
-            np.add.at(sums, legs.keys[after], legs.values[after])
+    blocks = (block for info in later for block in store.packed(info.id, span))
+    for its_keys, its_times, effects in read_ahead(_after(block, latest) for block in blocks):
+        kinds, values = unpack_many(effects)
+        # Zeros are added sooner than the others are picked out.
+        values *= is_delta(kinds)
+        if its_times is not None:
+            values *= its_times > since[its_keys]
+        np.add.at(sums, its_keys, values)
+    # Where all of a block is later, keys that nobody asked for have got sums too.
     return sums[keys]
+
+
+def _after(block: Block, latest: int) -> tuple[I64, I64 | None, bytes]:
+    """Keys, times and effects of a block; no times if all of it happened later than `latest`."""
+    keys, times, _ = block.places_of()
+    return unpack(keys), unpack(times) if least(times) <= latest else None, block.effects
 
 
 def ids_of(store: Store, infos: list[SegmentInfo], numbers: I64) -> Ids:

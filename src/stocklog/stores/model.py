@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from stocklog.inventory.legs import Legs
-from stocklog.stores.segments import Clock, Flags, Ids, Segment, SegmentInfo
+from stocklog.stores.segments import Block, Clock, Flags, Ids, Segment, SegmentInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -192,6 +192,11 @@ class Store(Protocol):
         self, segment: int, keys: tuple[int, int] | None = None, *, origins: bool = False
     ) -> Iterator[Legs]:
         """The blocks of a segment, or those that may hold keys of a range."""
+
+    def packed(
+        self, segment: int, keys: tuple[int, int] | None = None, *, origins: bool = False
+    ) -> Iterator[Block]:
+        """The same blocks, for those who need few of their columns."""
 
     def counts(self, segment: int) -> tuple[Legs, tuple[I64, I64]]:
         """The counts of a segment in event order, and the book figures by offset."""

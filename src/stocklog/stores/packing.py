@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     I64: TypeAlias = NDArray[np.int64]
 
 __all__ = [
+    "least",
     "pack",
     "pack_many",
     "pack_texts",
+    "split",
     "unpack",
     "unpack_many",
     "unpack_some_texts",
@@ -94,8 +96,33 @@ def pack_many(columns: Sequence[NDArray[Any]]) -> bytes:
     return b"".join(part for blob in blobs for part in (_SIZE.pack(len(blob)), blob))
 
 
+def least(blob: bytes | memoryview) -> int:
+    """The smallest of the integers of a blob, which it tells without being unpacked.
+
+    Args:
+        blob: of `pack`; of no integers it is 0.
+
+    Raises:
+        StoreError: it is none.
+    """
+    try:
+        _, _, smallest = _HEAD.unpack_from(blob)
+    except struct.error as error:
+        raise StoreError(f"A column of the store is damaged: {error}", _DAMAGED) from error
+    return int(smallest)
+
+
 def unpack_many(blob: bytes) -> list[I64]:
     """The columns of a blob of `pack_many`.
+
+    Raises:
+        StoreError: it is none, or is damaged.
+    """
+    return [unpack(column) for column in split(blob)]
+
+
+def split(blob: bytes) -> list[memoryview]:
+    """The blobs of the columns of a blob of `pack_many`, for those who want a few of them.
 
     Raises:
         StoreError: it is none, or is damaged.
@@ -107,7 +134,7 @@ def unpack_many(blob: bytes) -> list[I64]:
         except struct.error as error:
             raise StoreError(f"A column of the store is damaged: {error}", _DAMAGED) from error
         at += _SIZE.size
-        columns.append(unpack(view[at : at + size]))
+        columns.append(view[at : at + size])
         at += size
     return columns
 

@@ -278,6 +278,11 @@ class Block:
             packing.pack_many([legs.reasons, legs.sources]),
         )
 
+    def places_of(self) -> tuple[memoryview, memoryview, memoryview]:
+        """Keys, times and offsets, each still a blob of `packing.pack`."""
+        keys, times, offsets = packing.split(self.places)
+        return keys, times, offsets
+
     def unpack(self) -> Legs:
         """The legs; without `origins` all reasons and sources are 0."""
         keys, times, offsets = packing.unpack_many(self.places)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["SqliteFile"]
 
 _WAIT = 30.0
+_WAL_PAGES = 16_384
+"""Pages (128 MB) after which the WAL goes into the file. That waits for the disk, as long as
+all else of a commit of 400,000 keys takes, and most pages of balances are in several commits."""
 _REBUILD = "Name another file with --store, and build it from the log with `stocklog project`"
 
 
@@ -95,6 +98,7 @@ class SqliteFile:
         if writing:
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA cache_size = -65536")
+            db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -33,7 +33,9 @@ def _marks_of(blob: bytes) -> I64:
 class SqliteReader(SqliteFile, SqlHistory):
     """The reading half of a store; the arguments are those of `SqliteFile`."""
 
-    BLOCK_ORDER = "rowid"
+    # The same order as that of the rows, but read off the index: by `rowid` alone SQLite would
+    # first copy all blobs into a sorter, which takes five times as long as reading them.
+    BLOCK_ORDER = "first_key, last_key, rowid"
     OTHER_STORE = "Name another file with --store: each stream has a store of its own"
 
     def position(self) -> Position | None:
