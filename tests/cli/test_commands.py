@@ -442,15 +442,26 @@ def test_the_private_node_tells_what_the_stream_protocol_does_not(
 
 
 def test_the_demo_runs_on_a_broker_that_is_there_and_leaves_nothing(
-    stocklog_on: Call, one_broker: NodeInfo
+    stocklog_on: Call, one_broker: NodeInfo, tmp_path: Path
 ) -> None:
     from stocklog.ledger.inspect import PrivateNode
 
-    done = stocklog_on("demo")
+    picture = tmp_path / "coffee.svg"
+    done = stocklog_on("demo", "--plot", str(picture))
     assert done.status == 0, done.err
     steps = [line for line in done.out.splitlines() if line[:1].isdigit()]
-    assert len(steps) == 4
+    assert len(steps) == 8
     assert "exactly the last one" in done.out
     assert "nobody waited for it" in done.out
+    assert "on hand now: 51, it was 53" in done.out
+    assert "78 as the log knew it then, 72 as it knows now" in done.out
+    assert "COFFEE-250@shop-12" in picture.read_text()
+    assert max(map(len, done.out.splitlines())) <= 120
     left = [stream.name for stream in PrivateNode(one_broker.dir).streams()]
     assert not [name for name in left if name.startswith("stocklog_demo")]
+
+
+def test_the_demo_refuses_a_picture_that_is_none_before_it_begins(stocklog_on: Call) -> None:
+    done = stocklog_on("demo", "--plot", "coffee.txt")
+    assert (done.status, done.out) == (2, "")
+    assert "coffee.txt is no picture by its name" in done.err

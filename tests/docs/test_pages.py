@@ -39,6 +39,11 @@ COMMANDS = {
         "stocklog consume last:3 --exit-at-end",
         "stocklog consume first --exit-at-end --format parquet --output updates.parquet",
         "source .venv/bin/activate",
+        "stocklog load docs/examples/offline-till.csv",
+        "stocklog project --exit-at-end",
+        "stocklog stock --sku COFFEE-250 --at 2026-11-24T13:25Z",
+        "stocklog why COFFEE-250@shop-12",
+        "source .venv/bin/activate",
         "stocklog broker down",
     ],
     "python/producer/README.md": [

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["print_frame"]
+__all__ = ["print_frame", "text_lines"]
 
 _ROWS = 50_000
 
@@ -30,8 +31,18 @@ def print_frame(frame: pl.DataFrame, form: str) -> None:
         for part in frame.iter_slices(_ROWS):
             sys.stdout.write(part.write_csv(include_header=False))
     else:
-        _print_text(frame)
+        for line in _text_lines(frame):
+            sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def text_lines(frame: pl.DataFrame) -> Iterator[str]:
+    """The lines of a frame as text: headings, then a line a row, each column as wide as it must be.
+
+    Args:
+        frame: as for `print_frame`.
+    """
+    return _text_lines(_with_written_times(frame))
 
 
 def _with_written_times(frame: pl.DataFrame) -> pl.DataFrame:
@@ -45,7 +56,7 @@ def _with_written_times(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(times) if times else frame
 
 
-def _print_text(frame: pl.DataFrame) -> None:
+def _text_lines(frame: pl.DataFrame) -> Iterator[str]:
     """Columns padded to their widest value, numbers to the right."""
     import polars as pl
 
@@ -66,7 +77,7 @@ def _print_text(frame: pl.DataFrame) -> None:
         else:
             heads[name] = heads[name].ljust(width)
             cells.append(column.str.pad_end(width))
-    sys.stdout.write("  ".join(heads.values()).rstrip() + "\n")
+    yield "  ".join(heads.values()).rstrip()
     for part in texts.iter_slices(_ROWS):
         lines = part.select(pl.concat_str(cells, separator="  ").str.strip_chars_end())
-        sys.stdout.write("\n".join(lines.to_series()) + "\n")
+        yield "\n".join(lines.to_series())

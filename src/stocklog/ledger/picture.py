@@ -27,7 +27,7 @@ def check_picture(path: Path) -> None:
     except ImportError:
         raise UsageError(
             "A picture needs matplotlib, which is not installed",
-            "Install it with stocklog's extra: `uv sync --extra bench`, or leave --plot out",
+            "Install it with stocklog's extra: `uv sync --extra plot`, or leave --plot out",
         ) from None
 
 
@@ -47,6 +47,7 @@ def draw(lines: pl.DataFrame, title: str, path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    from matplotlib import dates
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
@@ -76,7 +77,9 @@ def draw(lines: pl.DataFrame, title: str, path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    figure.autofmt_xdate()
+    axes.xaxis.set_major_formatter(
+        dates.ConciseDateFormatter(axes.xaxis.get_major_locator(), tz="UTC")  # type: ignore[no-untyped-call]
+    )
     metadata = None if path.suffix.lower() == ".png" else {"Date": None}
     try:
         figure.savefig(path, dpi=120, metadata=metadata)

@@ -1,47 +1,25 @@
-"""The exercise from end to end on a real broker, each step measured and explained."""
+"""The exercise from end to end: intake, replay, readers side by side."""
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from stocklog.errors import StocklogError
+from stocklog.demo.telling import DemoError, Teller, expect
 from stocklog.ledger.batch import Batch
 from stocklog.ledger.consume import ConsumeSummary, consume
 from stocklog.ledger.produce import ProducePlan, ProduceSummary, produce
-from stocklog.ledger.streams import DEFAULT_ARGUMENTS
 from stocklog.stream import StreamClient
 
-__all__ = ["Demo", "DemoError", "demo_stream"]
-
-Tell = Callable[[str, str], None]
-"""Takes a kind (`step`, `fact`) and a line."""
+__all__ = ["Demo"]
 
 _MOMENT = 0.5
 """Seconds that a live reader gets for messages that must not come."""
 
 _PATIENCE = 60.0
 """Seconds after which a step that should take one has failed."""
-
-
-class DemoError(StocklogError):
-    """A step did not show what it should."""
-
-
-@contextmanager
-def demo_stream(client: StreamClient) -> Iterator[str]:
-    """A stream of the demo's own, deleted afterwards."""
-    name = f"stocklog_demo_{secrets.token_hex(4)}"
-    client.create_stream(name, DEFAULT_ARGUMENTS)
-    try:
-        yield name
-    finally:
-        client.delete_stream(name)
 
 
 @dataclass
@@ -128,12 +106,12 @@ class Demo:
     Args:
         client: connected.
         stream: an empty stream.
-        tell: takes what is shown.
+        tell: shows what happens.
         count: updates in the first step.
     """
 
     def __init__(
-        self, client: StreamClient, stream: str, tell: Tell, *, count: int = 100_000
+        self, client: StreamClient, stream: str, tell: Teller, *, count: int = 100_000
     ) -> None:
         self._client, self._stream, self._tell, self._count = client, stream, tell, count
         self._total = 0
@@ -157,20 +135,19 @@ class Demo:
 
     def intake(self) -> None:
         """Mass intake."""
-        self._tell("step", f"{self._count:,} inventory updates go in, each one confirmed.")
+        self._tell.step(f"{self._count:,} inventory updates go in, each one confirmed.")
         done = self._produce(self._count)
-        self._tell("fact", f"{done.updates:,} in {done.seconds:.2f} s: {done.rate:,.0f} a second")
+        self._tell.fact(f"{done.updates:,} in {done.seconds:.2f} s: {done.rate:,.0f} a second")
         self.facts["produce_rate"] = done.rate
 
     def replay(self) -> None:
         """Reading removes nothing."""
-        self._tell("step", "The whole log is read twice: reading removes nothing.")
+        self._tell.step("The whole log is read twice: reading removes nothing.")
         for number in (1, 2):
             sink = _Counter()
             done = consume(self._client, self._stream, sink, offset="first", until_end=True)
-            self._expect(f"replay {number}", done.updates, self._total)
-            self._tell(
-                "fact",
+            expect(f"replay {number}", done.updates, self._total)
+            self._tell.fact(
                 f"replay {number}: {done.updates:,} in {done.seconds:.2f} s: "
                 f"{done.rate:,.0f} a second",
             )
@@ -179,8 +156,7 @@ class Demo:
     def three_readers(self) -> None:
         """Readers at three points at once."""
         more = 1000
-        self._tell(
-            "step",
+        self._tell.step(
             f"Three readers at once, from first, last and next, while {more:,} updates come in.",
         )
         readers = {
@@ -197,32 +173,25 @@ class Demo:
         }
         for offset, reader in readers.items():
             seen = reader.wait_for(wanted[offset])
-            self._expect(f"the reader from {offset}", seen, wanted[offset])
-            self._tell("fact", f"{offset:<5}  {seen:>9,} updates: {why[offset]}")
+            expect(f"the reader from {offset}", seen, wanted[offset])
+            self._tell.fact(f"{offset:<5}  {seen:>9,} updates: {why[offset]}")
         self.facts["three_readers"] = {**wanted, "before": before}
 
     def slow_reader(self) -> None:
         """A slow reader holds back nobody."""
-        self._tell("step", "A slow reader beside a fast one, and a producer: who waits for whom?")
+        self._tell.step("A slow reader beside a fast one, and a producer: who waits for whom?")
         slow = _Reader(self._client, self._stream, "first", pause=0.1)
         fast = _Reader(self._client, self._stream, "first")
         done = self._produce(self._count)
         seen = fast.wait_for(self._total)
         behind = self._total - slow.end()
-        self._expect("the fast reader", seen, self._total)
-        self._tell("fact", f"producer     {done.rate:>11,.0f} a second")
-        self._tell("fact", f"fast reader  {seen:>11,} updates, all of them")
-        self._tell("fact", f"slow reader  {behind:>11,} updates behind; nobody waited for it")
+        expect("the fast reader", seen, self._total)
+        self._tell.fact(f"producer     {done.rate:>11,.0f} a second")
+        self._tell.fact(f"fast reader  {seen:>11,} updates, all of them")
+        self._tell.fact(f"slow reader  {behind:>11,} updates behind; nobody waited for it")
         self.facts["slow_reader"] = {"produce_rate": done.rate, "behind": behind}
 
     def _produce(self, count: int) -> ProduceSummary:
         done = produce(self._client, self._stream, ProducePlan(count=count))
         self._total += done.updates
         return done
-
-    def _expect(self, who: str, seen: int, wanted: int) -> None:
-        if seen != wanted:
-            raise DemoError(
-                f"{who} got {seen:,} updates instead of {wanted:,}",
-                "This is a defect of stocklog or of the broker: please report it",
-            )
