@@ -1,4 +1,4 @@
-"""The short way in: our own canonical JSON, recognised and proven by NumPy.
+"""The short way in: JSON of one known form, our own or another's, proven by NumPy.
 
 The form is fixed, so between the values stand known separators. Where a value ends is
 guessed from the lengths seen in the block's first rows and confirmed by the separator;
@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from stocklog.inventory.fields import MIN_INT64, REASONS, TYPES, UPDATE_SCHEMA
+from stocklog.inventory.form import CANONICAL, Form
 from stocklog.inventory.optional_fields import Tail, read_tail
 from stocklog.inventory.proven import Proven
 from stocklog.inventory.reader import Reader
@@ -54,20 +55,25 @@ _NULLS = {name: pa.nulls(0, _ARROW_SCHEMA.field(name).type) for name in UPDATE_S
 _QUOTES = 30
 
 
-def read_canonical(bodies: Bodies) -> Proven:
-    """Reads the bodies that are in canonical form and valid; skips all others."""
-    reader = Reader(bodies, b'{"update_id":"')
+def read_canonical(bodies: Bodies, form: Form = CANONICAL) -> Proven:
+    """Reads the bodies that are in a form and valid; skips all others."""
+    reader = Reader(bodies, form.head)
     if not reader.rows.size:
         return Proven.none()
-    reader.text("update_id", b'","type":"')
-    kinds = reader.word("type", _TYPES, b'","sku":"')
-    reader.text("sku", b'","location_id":"')
-    reader.text("location_id", b'","quantity":')
-    quantity = reader.integer(b',"occurred_at":"')
-    micros = reader.time(b'","reason":"')
-    reader.word("reason", _REASONS, b'","source":"')
-    reader.last_text("source")
-    tail = read_tail(reader)
+    for name, after in form.steps:
+        if name == "quantity":
+            quantity = reader.integer(after)
+        elif name == "occurred_at":
+            micros = reader.time(after)
+        elif name == "type":
+            kinds = reader.word(name, _TYPES, after)
+        elif name == "reason":
+            reader.word(name, _REASONS, after)
+        elif after:
+            reader.text(name, after)
+        else:
+            reader.last_text(name, b'"' + form.tail)
+    tail = read_tail(reader, form)
     good = reader.good & tail.good & _signs_are_right(kinds, quantity)
     good &= _tail_is_right(reader, kinds, tail)
     good &= clean_rows(bodies)[reader.rows]

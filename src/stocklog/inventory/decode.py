@@ -1,10 +1,11 @@
 """JSON bodies -> typed, validated columns, a whole block at a time.
 
 Three ways with one result: the short way (`canonical`) recognises the form that
-`encode` writes, the general way (`general`) reads anyone's JSON, and what neither
-proves is read row by row (`rows`), which is the judge of what is valid. A row that is
-out of the ordinary never takes its block along. A block of a few rows is read row by row
-altogether: the steps over columns cost more than that, however few rows there are.
+`encode` writes, or the one that another writer keeps to; the general way (`general`)
+reads anyone's JSON; and what neither proves is read row by row (`rows`), which is the
+judge of what is valid. A row that is out of the ordinary never takes its block along. A
+block of a few rows is read row by row altogether: the steps over columns cost more than
+that, however few rows there are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from stocklog.errors import UsageError
 from stocklog.inventory.bodies import Bodies, gather
 from stocklog.inventory.canonical import read_canonical
 from stocklog.inventory.fields import UPDATE_SCHEMA
+from stocklog.inventory.form import usual_form
 from stocklog.inventory.general import read_general
 from stocklog.inventory.proven import Proven
 from stocklog.inventory.rows import read_row
@@ -125,6 +127,12 @@ def _decode_block(bodies: Bodies, *, short_way: bool) -> Decoded:
     if short_way and by_columns:
         found.append(read_canonical(bodies))
         valid[found[0].rows] = True
+        rest = np.flatnonzero(~valid)
+        form = usual_form(bodies, rest)
+        if form is not None:
+            proven = read_canonical(bodies.select(rest), form)
+            found.append(Proven(rest[proven.rows], proven.updates))
+            valid[found[-1].rows] = True
     rest = np.flatnonzero(~valid)
     if rest.size and by_columns:
         proven = read_general(bodies.select(rest))

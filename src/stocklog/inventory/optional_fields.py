@@ -1,4 +1,4 @@
-"""The tail of a canonical body: the optional fields that are present, in their order."""
+"""The tail of a body of known form: its optional fields, in their order, some of them null."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stocklog.inventory import words
-from stocklog.inventory.fields import INTEGERS, OPTIONAL
+from stocklog.inventory.fields import INTEGERS
 from stocklog.inventory.reader import LONGEST_TEXT, Reader, inline_view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from stocklog.inventory.form import Form
+
 __all__ = ["Tail", "read_tail"]
 
 _U = np.uint64
+_FOUR = _U(0xFFFFFFFF)
+_NULL = _U(int.from_bytes(b"null", "little"))
 
 
 @dataclass
@@ -38,23 +42,28 @@ class Tail:
     integers: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
-def read_tail(reader: Reader) -> Tail:
-    """Reads from behind the closing quote of `source` to the end of each body."""
+def read_tail(reader: Reader, form: Form) -> Tail:
+    """Reads from behind the last required value to the end of each body."""
     count = reader.at.size
     at = reader.at
     tail = Tail(_ended(reader, at, np.arange(count)), np.zeros(count, np.int64))
+    if form.nulls:
+        usual = np.flatnonzero(reader.good & (at + len(form.tail) == reader.ends))
+        usual = usual[_begins_with(reader, at[usual], form.tail)]
+        tail.good[usual] = True
+        tail.quotes[usual] = 2 * form.nulls
     rest = np.flatnonzero(reader.good & ~tail.good)
     at = at.copy()
-    for name in OPTIONAL:
+    for name in form.optional:
         if not rest.size:
             break
-        quote = b"" if name in INTEGERS else b'"'
-        opening = f',"{name}":'.encode() + quote
+        opening = form.opening(name)
         has = _begins_with(reader, at[rest], opening)
         rows = rest[has]
         if not rows.size:
             continue
-        fine = _read(reader, tail, name, rows, at, len(opening))
+        at[rows] += len(opening)
+        fine = _read(reader, tail, name, rows, at)
         tail.good[rows] = fine & _ended(reader, at, rows)
         goes_on = np.ones(rest.size, np.bool_)
         goes_on[has] = fine & ~tail.good[rows]
@@ -63,36 +72,54 @@ def read_tail(reader: Reader) -> Tail:
 
 
 def _read(
-    reader: Reader,
-    tail: Tail,
-    name: str,
-    rows: NDArray[np.int64],
-    at: NDArray[np.int64],
-    opening: int,
+    reader: Reader, tail: Tail, name: str, rows: NDArray[np.int64], at: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Reads one field of some rows and moves their cursors in `at` behind it.
+    """Reads one field of some rows and moves their cursors in `at` behind its value.
 
     Returns:
-        bool[k], whether a value of canonical form stands there.
+        bool[k], whether null or a value of canonical form stands there.
     """
-    count = at.size
-    present = tail.present[name] = np.zeros(count, np.bool_)
-    present[rows] = True
-    start = at[rows] + opening
-    if name in INTEGERS:
-        value, length, fine = reader.number(start, reader.word_at(start))
-        integers = tail.integers[name] = np.zeros(count, np.int64)
-        integers[rows] = value
-        tail.quotes[rows] += 2
-        at[rows] = start + length
+    word = reader.word_at(at[rows])
+    null: NDArray[np.bool_] = (word & _FOUR) == _NULL
+    fine: NDArray[np.bool_] = null.copy()
+    tail.quotes[rows] += 2
+    at[rows[null]] += 4
+    if null.all():
         return fine
+    given = ~null
+    read = _read_integers if name in INTEGERS else _read_texts
+    fine[given] = read(reader, tail, name, rows[given], at)
+    return fine
+
+
+def _read_integers(
+    reader: Reader, tail: Tail, name: str, rows: NDArray[np.int64], at: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    start = at[rows]
+    value, length, fine = reader.number(start, reader.word_at(start))
+    present = tail.present[name] = np.zeros(at.size, np.bool_)
+    present[rows] = True
+    integers = tail.integers[name] = np.zeros(at.size, np.int64)
+    integers[rows] = value
+    at[rows] = start + length
+    return fine
+
+
+def _read_texts(
+    reader: Reader, tail: Tail, name: str, rows: NDArray[np.int64], at: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    start = at[rows] + 1
     length = reader.scan(start)
     pair = reader.pair(start - 4)
-    views = tail.texts[name] = np.zeros((count, 2), np.uint64)
+    quoted = (pair[:, 0] & _U(0xFF000000)) == _U(ord('"') << 24)
+    present = tail.present[name] = np.zeros(at.size, np.bool_)
+    present[rows] = True
+    views = tail.texts[name] = np.zeros((at.size, 2), np.uint64)
     views[rows] = inline_view(pair[:, 0], pair[:, 1], start, length)
-    tail.quotes[rows] += 4
+    tail.quotes[rows] += 2
     at[rows] = start + length + 1
-    return (length > 0) & (length <= LONGEST_TEXT)
+    fine: NDArray[np.bool_] = quoted & (length > 0) & (length <= LONGEST_TEXT)
+    return fine
 
 
 def _ended(reader: Reader, at: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""A cursor for each row that steps from value to value through canonical JSON.
+"""A cursor for each row that steps from value to value through JSON of a known form.
 
 All rows take each step together. A row whose bytes are not what the step expects is
 marked as not good and keeps stepping without meaning; every step moves at most some
@@ -67,7 +67,7 @@ class Reader:
 
     Args:
         bodies: the bodies; only those that begin with `head` are looked at.
-        head: the first bytes of the form, up to the first value; at most 16.
+        head: the first bytes of the form, up to the first value; 8 to 20.
 
     Attributes:
         rows: int64[m], numbers of the bodies that are looked at.
@@ -82,7 +82,7 @@ class Reader:
         self._pair = np.ndarray((data.size - 15,), "c16", buffer=data, strides=(1,))
         first = self.pair(bodies.starts)
         likely = (first[:, 0] == words.word(head[:8])) & (
-            (first[:, 1] & _mask(len(head) - 8)) == words.word(head[8:].ljust(8, b"\0"))
+            (first[:, 1] & _mask(len(head) - 8)) == words.word(head[8:16].ljust(8, b"\0"))
         )
         self.rows = np.flatnonzero(likely)
         starts = bodies.starts[self.rows]
@@ -90,6 +90,7 @@ class Reader:
         self.at = starts + len(head)
         self.good = np.ones(self.rows.size, np.bool_)
         self.views: dict[str, NDArray[np.uint64]] = {}
+        # The separator before the cursor: its last four bytes are checked with the value.
         self._before = head
 
     def pair(self, place: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -107,17 +108,22 @@ class Reader:
         self._keep(name, low, high, length)
         self._step(length, after, checked=8)
 
-    def last_text(self, name: str) -> None:
-        """Reads a text and leaves the cursor behind its quote."""
+    def last_text(self, name: str, ending: bytes) -> None:
+        """Reads a text and leaves the cursor behind its quote.
+
+        Args:
+            name: the field.
+            ending: what most rows end with, from that quote on.
+        """
         low, high = self._value()
         start, good = self.at, self.good
         length = np.zeros(start.size, np.int64)
-        rest = self.ends - start - 2
+        rest = self.ends - start - len(ending)
         for guess in self._guesses(start):
-            # Where the row ends right there, `"}` must be its end; quotes are counted later.
+            # Where the row ends right there, `ending` must be its end; quotes are counted later.
             length[rest == guess] = guess
-        closing = self.word_at(self.ends - 2) & _U(0xFFFF)
-        length[closing != _U(0x7D22)] = 0
+        closing = self.word_at(self.ends - len(ending)) & _mask(min(len(ending), 8))
+        length[closing != words.word(ending[:8].ljust(8, b"\0"))] = 0
         miss = np.flatnonzero((length == 0) & good)
         if miss.size:
             length[miss] = self.scan(start[miss])
@@ -125,30 +131,44 @@ class Reader:
         self.at = start + length + 1
 
     def word(self, name: str, vocabulary: Vocabulary, after: bytes) -> NDArray[np.int64]:
-        """Reads one of a few known words and `after`; returns the codes."""
+        """Reads one of a few known words and `after`; returns the codes.
+
+        Without `after` the cursor is left behind the quote.
+        """
         low, high = self._value()
         code, found = vocabulary.find(low, high)
         self.good &= found
         self.views[name] = vocabulary.views[code].view(np.uint64).reshape(code.size, 2)
-        self._step(vocabulary.lengths[code], after, checked=0)
+        if after:
+            self._step(vocabulary.lengths[code], after, checked=0)
+        else:  # `find` has seen the quote
+            self.at = self.at + vocabulary.lengths[code] + 1
         return code
 
     def integer(self, after: bytes) -> NDArray[np.int64]:
-        """Reads an integer and `after`, which has at most 16 bytes and begins with a comma."""
+        """Reads an integer and `after`, which has at most 20 bytes and begins with a comma.
+
+        Without `after` the cursor is left behind the number.
+        """
         pair = self.pair(self.at - 8)
         self.good &= pair[:, 0] == words.word(self._before[-8:])
         value, length, good = self.number(self.at, pair[:, 1].copy())
         self.good &= good
-        behind = self.pair(self.at + length)
-        text = after.ljust(16, b"\0")
-        self.good &= behind[:, 0] == words.word(text[:8])
-        self.good &= (behind[:, 1] & _mask(len(after) - 8)) == words.word(text[8:])
-        self.at = self.at + (length + len(after))
+        end = self.at + length
+        if after:
+            behind = self.pair(end)
+            text = after[:16].ljust(16, b"\0")
+            self.good &= behind[:, 0] == words.word(text[:8])
+            self.good &= (behind[:, 1] & _mask(len(after) - 8)) == words.word(text[8:])
+        self.at = end + len(after)
         self._before = after
         return value
 
     def time(self, after: bytes) -> NDArray[np.int64]:
-        """Reads a time of 27 characters and `after`; returns microseconds since 1970."""
+        """Reads a time of 27 characters and `after`; returns microseconds since 1970.
+
+        Without `after` the cursor is left behind the quote.
+        """
         start = self.at
         date, clock = self.pair(start), self.pair(start + 11)
         head, middle = date[:, 0], date[:, 1]
@@ -158,7 +178,14 @@ class Reader:
         self.good &= words.all_digits(digits)
         seconds, good = _seconds(head, middle, second)
         self.good &= good
-        self._step(np.full(start.size, 27), after, checked=0)
+        if self._before[:1] == b'"' or len(self._before) > 16:  # `integer` has checked 16
+            before = self.word_at(start - 4) & _LOW_HALF
+            self.good &= before == _U(int.from_bytes(self._before[-4:], "little"))
+        if after:
+            self._step(np.full(start.size, 27), after, checked=0)
+        else:
+            self.at = start + 28
+            self.good &= self.data[start + 27] == ord('"')
         return seconds * 1_000_000 + words.eight_digits(digits)
 
     def number(
@@ -254,6 +281,8 @@ class Reader:
             self.good &= self.word_at(end) == words.word(after[:8])
         if len(after) > 12:
             self.good &= self.word_at(end + (len(after) - 12)) == words.word(after[-12:-4])
+        if len(after) > 20:
+            self.good &= self.word_at(end + 8) == words.word(after[8:16])
         self.at = end + len(after)
         self._before = after
 
@@ -285,7 +314,8 @@ class Reader:
 
 
 def _mask(count: int) -> np.uint64:
-    return _U((1 << 8 * count) - 1)
+    """The first `count` bytes of a word; all eight if there are more."""
+    return _U((1 << 8 * min(count, 8)) - 1)
 
 
 def _number_end(word: NDArray[np.uint64]) -> NDArray[np.int64]:
