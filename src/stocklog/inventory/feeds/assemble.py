@@ -66,6 +66,11 @@ class Assembler:
         Raises:
             UsageError: the feed's times have no zone and the options name none.
         """
+        if raw.known is not None:
+            numbers, updates = raw.known
+            self._zoned += len(numbers)
+            if not len(raw.lines):
+                return self._batch(raw, updates, numbers, raw.rejects)
         reasons: Reasons = {}
         frame = self._fields(raw, reasons)
         bad = bad_rows(frame)
@@ -84,6 +89,13 @@ class Assembler:
             rejects = self._rejects(raw, frame, np.flatnonzero(bad), reasons)
             frame = frame.filter(pl.Series(~bad))
             numbers = numbers[~bad]
+        if raw.known is not None:
+            frame, numbers = _merged(frame, numbers, *raw.known)
+        return self._batch(raw, frame, numbers, rejects)
+
+    def _batch(
+        self, raw: RawRows, frame: pl.DataFrame, numbers: IntArray, rejects: list[Reject]
+    ) -> FeedBatch:
         return FeedBatch(
             updates=frame,
             row_numbers=numbers,
@@ -242,6 +254,17 @@ class Assembler:
             found.append(Reject(self._file, int(raw.lines[row]), reason, text, is_base64))
         found.sort(key=lambda reject: reject.line)
         return found
+
+
+def _merged(
+    frame: pl.DataFrame, numbers: IntArray, known: IntArray, updates: pl.DataFrame
+) -> tuple[pl.DataFrame, IntArray]:
+    """Put rows in the feed's order that were read in different ways."""
+    if not frame.height:
+        return updates, known
+    both = np.concatenate([known, numbers])
+    order = np.argsort(both, kind="stable")
+    return pl.concat([updates, frame])[order], both[order]
 
 
 def _reason(known: Mapping[str, str], update: Mapping[str, object]) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -18,6 +20,7 @@ import polars as pl
 from stocklog.errors import FeedError
 from stocklog.inventory.feeds.blocks import MAX_LINE, Block, BlockReader
 from stocklog.inventory.feeds.json_rows import JsonRow, read_row
+from stocklog.inventory.feeds.known_lines import read_known, takes_lines_as_they_are
 from stocklog.inventory.feeds.model import IntArray, RawRows, Reject, long_line_text, text_of
 from stocklog.inventory.feeds.null_members import count_nulls
 from stocklog.inventory.feeds.plan import Plan
@@ -25,12 +28,19 @@ from stocklog.inventory.feeds.records import NOT_UTF8, TOO_LONG, find_odd_lines
 from stocklog.inventory.feeds.source import ByteSource
 from stocklog.inventory.fields import FIELDS, INTEGERS
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from stocklog.inventory.proven import Proven
+
 __all__ = ["JsonRows"]
 
 # Lines read at once. One odd line among them makes them be tried again in four parts each time, and
 # only a part of few lines goes the slow way.
 PIECE = 1 << 20
 FEW_LINES = 500
+# Where lines are not all of one form, so many blocks are read as any others before the next try.
+PASSED_OVER = 8
 # A line with an escape or an array goes the slow way. Without them a quote begins or ends a text,
 # and a colon that is not inside a text ends a key, always.
 DOUBTS = (b"\\", b"[")
@@ -42,6 +52,30 @@ _QUICK_SCHEMA: dict[str, pl.DataType] = {
 }
 _TEXTS = [name for name, dtype in _QUICK_SCHEMA.items() if dtype == pl.String]
 _TIMES = ("occurred_at", "recorded_at")
+
+_Piece: TypeAlias = tuple[IntArray, pl.DataFrame | None]
+"""Lines, and what was read of them; None for what must go slowly."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lot:
+    """The lines of a block that are read together.
+
+    Attributes:
+        block: the block.
+        rows: int64[n], which of its lines.
+        slow: bool, for each line of the block: it must be read by itself.
+        numbers: int64[n], the rows' numbers in the feed.
+        unreadable: lines that are not UTF-8.
+        position: how far the feed was read.
+    """
+
+    block: Block
+    rows: IntArray
+    slow: NDArray[np.bool_]
+    numbers: IntArray
+    unreadable: set[int]
+    position: int
 
 
 class JsonRows:
@@ -73,6 +107,8 @@ class JsonRows:
         self._met: frozenset[str] = frozenset()
         self._taken = frozenset(plan.taken)
         self._texts = frozenset(plan.columns) - self._taken
+        self._as_they_are = takes_lines_as_they_are(plan)
+        self._passed_over = 0
         self._as_text = frozenset(name for each in plan.mapped for name in each.columns)
         names = [*plan.taken, *sorted(self._texts)]
         self._schema: dict[str, pl.DataType] = {
@@ -117,28 +153,56 @@ class JsonRows:
         rows = np.flatnonzero(~lines.blank)
         numbers = np.arange(self._next_row, self._next_row + len(rows), dtype=np.int64)
         self._next_row += len(rows)
-        runs = _runs(block, rows, slow)
-        read = pool.map(lambda run: self._quick_pieces(block, rows[run[0] : run[1]], run[2]), runs)
-        position = self._source.position
+        lot = _Lot(block, rows, slow, numbers, lines.unreadable, self._source.position)
+        if self._tries_form(len(rows)):
+            known = pool.submit(read_known, block, rows)
+            return lambda: self._with_known(lot, known.result(), pool)
+        read = self._start(lot, pool)
+        return lambda: self._finish(lot, read)
 
-        def finish() -> RawRows:
-            columns, problems = self._joined(block, chain.from_iterable(read), lines.unreadable)
-            return RawRows(
-                columns=columns,
-                lines=rows + block.first_line,
-                row_numbers=numbers,
-                row_text=lambda positions: [_shown(block, int(rows[p])) for p in positions],
-                rejects=[],
-                problems=problems,
-                bytes_read=position,
-            )
+    def _tries_form(self, rows: int) -> bool:
+        """Whether a block is worth a look whether its lines have one form."""
+        if not self._as_they_are or rows <= FEW_LINES:
+            return False
+        self._passed_over = max(0, self._passed_over - 1)
+        return not self._passed_over
 
-        return finish
+    def _with_known(self, lot: _Lot, proven: Proven | None, pool: ThreadPoolExecutor) -> RawRows:
+        """The rows of a block: what is valid beyond doubt, and the few others."""
+        rest = np.ones(len(lot.rows), np.bool_)
+        if proven is not None:
+            rest[proven.rows] = False
+        if proven is None or np.count_nonzero(rest) > FEW_LINES:
+            self._passed_over = PASSED_OVER
+            return self._finish(lot, self._start(lot, pool))
+        slow = np.ones_like(lot.slow)
+        others = replace(lot, rows=lot.rows[rest], numbers=lot.numbers[rest], slow=slow)
+        raw = self._finish(others, self._start(others, pool))
+        raw.known = (lot.numbers[proven.rows], proven.updates)
+        return raw
+
+    def _start(self, lot: _Lot, pool: ThreadPoolExecutor) -> Iterator[list[_Piece]]:
+        block, rows = lot.block, lot.rows
+        runs = _runs(block, rows, lot.slow)
+        return pool.map(lambda run: self._quick_pieces(block, rows[run[0] : run[1]], run[2]), runs)
+
+    def _finish(self, lot: _Lot, read: Iterator[list[_Piece]]) -> RawRows:
+        block, rows = lot.block, lot.rows
+        columns, problems = self._joined(block, chain.from_iterable(read), lot.unreadable)
+        return RawRows(
+            columns=columns,
+            lines=rows + block.first_line,
+            row_numbers=lot.numbers,
+            row_text=lambda positions: [_shown(block, int(rows[p])) for p in positions],
+            rejects=[],
+            problems=problems,
+            bytes_read=lot.position,
+        )
 
     def _joined(
         self,
         block: Block,
-        read: Iterable[tuple[IntArray, pl.DataFrame | None]],
+        read: Iterable[_Piece],
         unreadable: set[int],
     ) -> tuple[pl.DataFrame, dict[int, str]]:
         """Join what was read of a block, reading the slow lines now; and their problems."""
@@ -152,9 +216,7 @@ class JsonRows:
             done += frame.height
         return pl.concat(parts) if parts else pl.DataFrame(schema=self._schema), problems
 
-    def _quick_pieces(
-        self, block: Block, rows: IntArray, is_slow: bool
-    ) -> list[tuple[IntArray, pl.DataFrame | None]]:
+    def _quick_pieces(self, block: Block, rows: IntArray, is_slow: bool) -> list[_Piece]:
         """Read lines that follow each other in ever smaller parts; None for what must go slowly."""
         frame = None if is_slow else self._quick(block, rows)
         if frame is not None or is_slow or len(rows) <= FEW_LINES:

@@ -84,6 +84,9 @@ class RawRows:
         rejects: rows that could not even be split into columns.
         problems: position -> reason, for rows that the reader itself found wrong.
         bytes_read: see `FeedBatch`.
+        known: rows that are valid updates beyond doubt: their numbers, int64[m], and the updates
+            in the columns of `UPDATE_SCHEMA`. They are not among `lines`, and may stand before,
+            between and behind those.
     """
 
     columns: pl.DataFrame
@@ -93,6 +96,7 @@ class RawRows:
     rejects: list[Reject]
     problems: dict[int, str]
     bytes_read: int
+    known: tuple[IntArray, pl.DataFrame] | None = None
 
 
 def text_of(raw: bytes) -> tuple[str, bool]:

@@ -1,0 +1,159 @@
+"""JSON lines of one form are read by the codec's short way, with the same result as any lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import reference
+import update_strategies as some
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from examples import examples
+from stocklog.inventory import codec
+from stocklog.inventory.feeds import FeedBatch, FeedOptions, jsonl, known_lines, open_feed
+from stocklog.inventory.feeds.blocks import Block
+from stocklog.inventory.simulate import Simulator
+
+
+def read(path: Path, options: FeedOptions | None = None) -> list[FeedBatch]:
+    with open_feed(path, options or FeedOptions()) as feed:
+        return list(feed)
+
+
+def told(batches: list[FeedBatch]) -> tuple[Any, ...]:
+    rows = [row for batch in batches for row in batch.updates.iter_rows()]
+    numbers = [number for batch in batches for number in batch.row_numbers.tolist()]
+    rejects = [reject for batch in batches for reject in batch.rejects]
+    return rows, numbers, rejects, sum(batch.rows_read for batch in batches)
+
+
+class Ways:
+    """Counts by which way blocks were read, and can close the short one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.proven = 0
+        self._patch = patch
+        patch.setattr(jsonl, "FEW_LINES", 3)
+        patch.setattr(jsonl, "read_known", self._read)
+
+    def _read(self, *args: Any) -> Any:
+        found = known_lines.read_known(*args)
+        self.proven += len(found.rows) if found is not None else 0
+        return found
+
+    def both(self, path: Path) -> tuple[Any, Any]:
+        """What is read with the short way, and without."""
+        with_it = told(read(path))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jsonl, "takes_lines_as_they_are", lambda plan: False)
+            return with_it, told(read(path))
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> Ways:
+    return Ways(monkeypatch)
+
+
+def lines(count: int, **options: Any) -> list[str]:
+    encoded = codec.encode(Simulator("grocery", 7).batch(count), b"\n")
+    updates = [json.loads(line) for line in encoded.data.tobytes().decode().split("\n")[1:]]
+    return [json.dumps(update, **options) for update in updates]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_a_file_of_one_form_is_read_by_the_short_way(
+    tmp_path: Path, ways: Ways, ending: str, separators: tuple[str, str]
+) -> None:
+    path = tmp_path / "feed.jsonl"
+    path.write_text(ending.join(lines(200, separators=separators)), newline="")
+    with_it, without = ways.both(path)
+    assert ways.proven == 200
+    assert with_it == without
+    assert with_it[3] == len(with_it[0]) == 200
+
+
+def test_bad_lines_between_are_kept_with_their_number_and_reason(
+    tmp_path: Path, ways: Ways
+) -> None:
+    path = tmp_path / "feed.jsonl"
+    good = lines(50)
+    bad = good[3].replace('"sku"', '"skew"'), "{", ""
+    escaped = good[4].replace('"sku": "', '"sku": "\\u0041')
+    path.write_text(
+        "\n".join([*good[:20], bad[0], *good[20:40], escaped, bad[2], bad[1], *good[40:]])
+    )
+    with_it, without = ways.both(path)
+    assert ways.proven == 50
+    assert with_it == without
+    assert [reject.line for reject in with_it[2]] == [21, 44]
+    assert len(with_it[0]) == 51
+
+
+def test_a_block_with_many_other_lines_is_read_as_any_other(tmp_path: Path, ways: Ways) -> None:
+    path = tmp_path / "feed.jsonl"
+    good = lines(60)
+    path.write_text("\n".join(good[:30] + [line.replace("{", "{ ") for line in good[30:]]))
+    with_it, without = ways.both(path)
+    assert with_it == without
+    assert len(with_it[0]) == 60
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        FeedOptions(constants={"source": "elsewhere"}),
+        FeedOptions(mapping={"quantity": "-quantity"}),
+    ],
+)
+def test_options_that_change_a_field_change_it_in_every_line(
+    tmp_path: Path, ways: Ways, options: FeedOptions
+) -> None:
+    path = tmp_path / "feed.jsonl"
+    path.write_text("\n".join(lines(20)))
+    batches = read(path, options)
+    assert ways.proven == 0
+    assert sum(batch.rows_read for batch in batches) == 20
+    if options.constants:
+        assert {row["source"] for row in batches[0].updates.iter_rows(named=True)} == {"elsewhere"}
+
+
+def test_lines_of_consume_are_in_no_form_that_is_followed() -> None:
+    line = b'{"offset":1,' + lines(1)[0].encode()[1:]
+    block = Block(line + b"\n", 1, True)
+    assert known_lines.read_known(block, jsonl.np.zeros(1, jsonl.np.int64)) is None
+
+
+@settings(
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_lines_of_one_form_and_changed_ones_are_read_as_any_lines(
+    tmp_path: Path, ways: Ways, data: st.DataObject
+) -> None:
+    updates = data.draw(st.lists(some.updates(extras=False), min_size=4, max_size=12))
+    separators = data.draw(st.sampled_from([(",", ":"), (", ", ": ")]))
+    order = data.draw(st.permutations(list(reference.REQUIRED)))
+    texts = []
+    for update in updates:
+        members = json.loads(reference.encode(update))
+        names = [*order, *(name for name in reference.OPTIONAL if name in members)]
+        ordered = {name: members[name] for name in names}
+        texts.append(json.dumps(ordered, separators=separators, ensure_ascii=False).encode())
+    for _ in range(data.draw(st.integers(0, 3))):
+        row = data.draw(st.integers(0, len(texts) - 1))
+        place = data.draw(st.integers(0, len(texts[row])))
+        pieces = [b"", b'"', b"\\", b"\r", b"\n", b"\xff", b"0", b"}", b" ", b'"uom":null,', b"\0"]
+        piece = data.draw(st.sampled_from(pieces))
+        cut = data.draw(st.sampled_from([0, 0, 1, 5]))
+        texts[row] = texts[row][:place] + piece + texts[row][place + cut :]
+    path = tmp_path / "feed.jsonl"
+    path.write_bytes(data.draw(st.sampled_from([b"\n", b"\r\n", b"\n\n"])).join(texts))
+    with_it, without = ways.both(path)
+    assert with_it == without
