@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from examples import examples
+from stocklog.errors import FeedError
 from stocklog.inventory import codec
 from stocklog.inventory.feeds import FeedBatch, FeedOptions, jsonl, known_lines, open_feed
 from stocklog.inventory.feeds.blocks import Block
@@ -31,6 +32,13 @@ def told(batches: list[FeedBatch]) -> tuple[Any, ...]:
     return rows, numbers, rejects, sum(batch.rows_read for batch in batches)
 
 
+def told_or_refused(path: Path) -> Any:
+    try:
+        return told(read(path))
+    except FeedError as error:  # a changed first line may be no JSON object
+        return str(error)
+
+
 class Ways:
     """Counts by which way blocks were read, and can close the short one."""
 
@@ -47,10 +55,10 @@ class Ways:
 
     def both(self, path: Path) -> tuple[Any, Any]:
         """What is read with the short way, and without."""
-        with_it = told(read(path))
+        with_it = told_or_refused(path)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(jsonl, "takes_lines_as_they_are", lambda plan: False)
-            return with_it, told(read(path))
+            return with_it, told_or_refused(path)
 
 
 @pytest.fixture
