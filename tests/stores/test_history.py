@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from examples import examples
 from stock_histories import START, logs, moments
-from stocklog.stores import segments
+from stocklog.stores import packing, segments
 from stocklog.stores.history import deltas_after
 from stocklog.stores.segments import Block
 from stocklog.stores.uri import open_store
@@ -103,9 +103,9 @@ def test_blocks_come_as_they_were_written_also_those_of_one_key(store: str) -> N
 
 def test_a_block_gives_its_columns_one_by_one() -> None:
     log = np.array([5, 3, 9])
-    block = Block(0, 2, 3, segments.packing.pack_many([log, log + 1, log + 2]), b"")
-    assert [segments.packing.least(part) for part in block.places_of()] == [3, 4, 5]
-    assert [segments.packing.unpack(part).tolist() for part in block.places_of()] == [
+    block = Block(0, 2, 3, packing.pack_many([log, log + 1, log + 2]), b"")
+    assert [packing.least(part) for part in block.places_of()] == [3, 4, 5]
+    assert [packing.unpack(part).tolist() for part in block.places_of()] == [
         [5, 3, 9],
         [6, 4, 10],
         [7, 5, 11],
