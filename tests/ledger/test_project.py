@@ -85,6 +85,21 @@ def test_a_store_follows_the_log_from_run_to_run(
     assert (again.updates, again.commits, again.last_offset) == (0, 0, 2999)
 
 
+def test_a_projection_that_ends_leaves_a_store_that_finds_one_key_by_an_index(
+    client: stocklog.Client, stream_name: str, store: str
+) -> None:
+    client.stream_client.create_stream(stream_name)
+    follow(client, stream_name, store)
+    with contextlib.closing(open_store(store, stream_name)) as opened:
+        assert not opened._is_indexed  # with nothing in it, what comes first would be slow
+    publish(client, stream_name, log_of(500))
+    for _ in range(2):
+        follow(client, stream_name, store)
+        with contextlib.closing(open_store(store, stream_name)) as opened:
+            assert opened._is_indexed
+        assert stock_of(store) == stock_reference.stock(log_of(500))
+
+
 def test_messages_that_are_no_updates_move_the_offset_and_nothing_else(
     client: stocklog.Client, stream_name: str, store: str
 ) -> None:

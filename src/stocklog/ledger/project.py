@@ -148,6 +148,7 @@ def project(
                 summary.seconds = time.perf_counter() - begun
                 on_tick(_tick(projection.position, position, end, until_end=until_end))
             projection.settle()
+        store.make_indexes()
     finally:
         projection.close()
     _count(summary, position, projection.position, commits=0)

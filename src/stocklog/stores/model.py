@@ -170,6 +170,9 @@ class Store(Protocol):
     def write(self, commit: Commit) -> None:
         """Make a commit, all or nothing."""
 
+    def make_indexes(self) -> None:
+        """Make the indexes by which one key is found, if they were put off while keys came."""
+
     def names(self) -> Names:
         """Every name and key."""
 

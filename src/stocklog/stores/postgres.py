@@ -112,12 +112,25 @@ class PostgresStore(PostgresReader):
             self._write_names(commit)
             self._write_sources(commit)
             self._write_balances(commit, keys_before)
-            is_indexed = self._make_indexes(keys_before)
+            is_indexed = self._is_indexed
+            if not is_indexed and keys_before * 10 >= self._key_count() * 9:
+                is_indexed = self._index()
             if commit.segment is not None:
                 self._write_segment(commit.segment)
                 self._merge()
             self._put_position(commit.position)
         self._is_indexed = is_indexed
+
+    def make_indexes(self) -> None:
+        """Make the indexes by which one key is found, if they were put off while keys came.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        if not self._is_indexed and self._key_count():
+            with explained(self._target), self._db.transaction():
+                self._index()
+            self._is_indexed = True
 
     def _write_names(self, commit: Commit) -> None:
         for table, first, names in (
@@ -147,10 +160,8 @@ class PostgresStore(PostgresReader):
             if len(arrays["key"].values):
                 self._db.execute(statement.encode(), arrays)
 
-    def _make_indexes(self, keys_before: int) -> bool:
-        """Make the indexes once, when keys that come are mostly known ones."""
-        if self._is_indexed or keys_before * 10 < self._key_count() * 9:
-            return self._is_indexed
+    def _index(self) -> bool:
+        """Make the indexes; that they are there."""
         for statement in INDEXES:
             self._db.execute(statement.encode())
         return True

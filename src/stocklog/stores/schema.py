@@ -64,8 +64,9 @@ INDEXES = (
     "CREATE UNIQUE INDEX locations_name ON locations (name)",
     "CREATE UNIQUE INDEX keys_place ON keys (sku, location)",
 )
-"""Made once most keys are there: keeping them while a million keys come takes as long as all
-else together. Questions are answered without them too."""
+"""Made once most keys are there, or when a projection ends: keeping them while a million keys
+come takes as long as all else together. Questions are answered without them too, but one key
+is then looked for among all."""
 
 
 def inserting(table: str, rows: int, *, replacing: bool = False) -> str:

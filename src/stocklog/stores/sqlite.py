@@ -7,7 +7,8 @@ loses power the newest commits may be gone, offset and all, and are made again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -55,24 +56,44 @@ class SqliteStore(SqliteReader):
         Raises:
             StoreError: the store does not stand where the commit begins, or cannot be written.
         """
+        with self._transaction():
+            if self.position() != commit.before:
+                raise StoreError(
+                    f"{self._path} has been moved by another program meanwhile",
+                    "One `stocklog project` writes a store; start it again",
+                )
+            keys_before = self._key_count()
+            self._write_names(commit)
+            self._write_keys(commit, keys_before)
+            self._write_balances(commit)
+            self._write_marks(commit)
+            is_indexed = self._is_indexed
+            if not is_indexed and keys_before * 10 >= self._key_count() * 9:
+                is_indexed = self._index()
+            if commit.segment is not None:
+                self._write_segment(commit.segment)
+                self._merge()
+            self._put_position(commit.position)
+        self._is_indexed = is_indexed
+
+    def make_indexes(self) -> None:
+        """Make the indexes by which one key is found, if they were put off while keys came.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        if not self._is_indexed and self._key_count():
+            with self._transaction():
+                self._index()
+            self._is_indexed = True
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing."""
         with self._explained():
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                if self.position() != commit.before:
-                    raise StoreError(
-                        f"{self._path} has been moved by another program meanwhile",
-                        "One `stocklog project` writes a store; start it again",
-                    )
-                keys_before = self._key_count()
-                self._write_names(commit)
-                self._write_keys(commit, keys_before)
-                self._write_balances(commit)
-                self._write_marks(commit)
-                self._make_indexes(keys_before)
-                if commit.segment is not None:
-                    self._write_segment(commit.segment)
-                    self._merge()
-                self._put_position(commit.position)
+                yield
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -131,13 +152,11 @@ class SqliteStore(SqliteReader):
         (highest,) = self._db.execute("SELECT max(key) FROM keys").fetchone()
         return 0 if highest is None else int(highest) + 1
 
-    def _make_indexes(self, keys_before: int) -> None:
-        """Make the indexes once, when keys that come are mostly known ones."""
-        if self._is_indexed or keys_before * 10 < self._key_count() * 9:
-            return
+    def _index(self) -> bool:
+        """Make the indexes; that they are there."""
         for statement in INDEXES:
             self._db.execute(statement)
-        self._is_indexed = True
+        return True
 
     def _write_segment(self, segment: Segment) -> None:
         (last,) = self._db.execute("SELECT max(id) FROM segments").fetchone()
