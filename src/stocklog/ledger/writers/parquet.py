@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -57,12 +58,8 @@ class ParquetSink:
         self._waiting, self._rows = [], 0
         if not waiting:
             return
-        try:
-            with naming(self._path):
-                self._writer.write_table(pa.concat_tables(waiting), rows)
-        except OSError:
-            self._give_up()
-            raise
+        with self._whole_or_nothing():
+            self._writer.write_table(pa.concat_tables(waiting), rows)
 
     def close(self) -> None:
         """Write the rest and the footer, and give the file its name; safe to call twice."""
@@ -70,22 +67,24 @@ class ParquetSink:
             return
         self._is_closed = True
         self._write_out()
-        try:
-            with naming(self._path):
-                self._writer.close()
-        except OSError:
-            self._give_up()
-            raise
+        with self._whole_or_nothing():
+            self._writer.close()
         if self._partial != self._path:
             self._partial.replace(self._path)
 
-    def _give_up(self) -> None:
+    @contextlib.contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
         """After a failed write no footer can be right, so what is there helps nobody."""
-        self._is_closed = True
-        with contextlib.suppress(OSError):
-            self._writer.close()
-        if self._partial != self._path:
-            self._partial.unlink(missing_ok=True)
+        try:
+            with naming(self._path):
+                yield
+        except BaseException:
+            self._is_closed = True
+            with contextlib.suppress(OSError, pa.ArrowException):
+                self._writer.close()
+            if self._partial != self._path:
+                self._partial.unlink(missing_ok=True)
+            raise
 
 
 def _schema() -> pa.Schema:
