@@ -281,8 +281,6 @@ class Reader:
             self.good &= self.word_at(end) == words.word(after[:8])
         if len(after) > 12:
             self.good &= self.word_at(end + (len(after) - 12)) == words.word(after[-12:-4])
-        if len(after) > 20:
-            self.good &= self.word_at(end + 8) == words.word(after[8:16])
         self.at = end + len(after)
         self._before = after
 

@@ -43,12 +43,13 @@ class Ways:
     """Counts by which way blocks were read, and can close the short one."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.proven = 0
+        self.proven = self.tried = 0
         self._patch = patch
         patch.setattr(jsonl, "FEW_LINES", 3)
         patch.setattr(jsonl, "read_known", self._read)
 
     def _read(self, *args: Any) -> Any:
+        self.tried += 1
         found = known_lines.read_known(*args)
         self.proven += len(found.rows) if found is not None else 0
         return found
@@ -109,6 +110,20 @@ def test_a_block_with_many_other_lines_is_read_as_any_other(tmp_path: Path, ways
     with_it, without = ways.both(path)
     assert with_it == without
     assert len(with_it[0]) == 60
+
+
+def test_after_such_a_block_so_many_are_passed_over_and_then_one_is_tried(
+    tmp_path: Path, ways: Ways
+) -> None:
+    path = tmp_path / "feed.jsonl"
+    good = lines(20 * (jsonl.PASSED_OVER + 8))
+    path.write_text("\n".join([line.replace("{", "{ ") for line in good[:20]] + good[20:]))
+    with open_feed(path, FeedOptions(), block_size=20 * len(good[0])) as feed:
+        batches = list(feed)
+    assert sum(batch.updates.height for batch in batches) == len(good)
+    # While the first was read, the second was begun.
+    assert len(batches) - jsonl.PASSED_OVER - 1 <= ways.tried <= len(batches) - jsonl.PASSED_OVER
+    assert 0 < ways.proven < len(good) - 20 * (jsonl.PASSED_OVER - 1)
 
 
 @pytest.mark.parametrize(

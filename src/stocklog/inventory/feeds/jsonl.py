@@ -108,7 +108,7 @@ class JsonRows:
         self._taken = frozenset(plan.taken)
         self._texts = frozenset(plan.columns) - self._taken
         self._as_they_are = takes_lines_as_they_are(plan)
-        self._passed_over = 0
+        self._to_pass_over = 0
         self._as_text = frozenset(name for each in plan.mapped for name in each.columns)
         names = [*plan.taken, *sorted(self._texts)]
         self._schema: dict[str, pl.DataType] = {
@@ -164,8 +164,10 @@ class JsonRows:
         """Whether a block is worth a look whether its lines have one form."""
         if not self._as_they_are or rows <= FEW_LINES:
             return False
-        self._passed_over = max(0, self._passed_over - 1)
-        return not self._passed_over
+        if self._to_pass_over:
+            self._to_pass_over -= 1
+            return False
+        return True
 
     def _with_known(self, lot: _Lot, proven: Proven | None, pool: ThreadPoolExecutor) -> RawRows:
         """The rows of a block: what is valid beyond doubt, and the few others."""
@@ -173,7 +175,7 @@ class JsonRows:
         if proven is not None:
             rest[proven.rows] = False
         if proven is None or np.count_nonzero(rest) > FEW_LINES:
-            self._passed_over = PASSED_OVER
+            self._to_pass_over = PASSED_OVER
             return self._finish(lot, self._start(lot, pool))
         slow = np.ones_like(lot.slow)
         others = replace(lot, rows=lot.rows[rest], numbers=lot.numbers[rest], slow=slow)
