@@ -97,13 +97,13 @@ class _Teller:
 
     def step(self, text: str) -> None:
         """A heading with its number."""
-        lines = textwrap.wrap(f"{next(self._steps)}. {text}", _WIDTH, subsequent_indent="   ")
-        self._print("\n" + "\n".join(lines), bold=True)
+        lines = _wrap(f"{next(self._steps)}. {text}")
+        self._print("\n" + "\n   ".join(lines), bold=True)
 
     def fact(self, text: str) -> None:
         """A line of what was seen."""
         # Short lines stay as they are: some have columns of their own.
-        lines = [text] if len(text) < _WIDTH else textwrap.wrap(text, _WIDTH)
+        lines = [text] if len(text) < _WIDTH else _wrap(text)
         self._print("\n".join(f"   {line}" for line in lines), fg="green")
 
     def table(self, frame: pl.DataFrame) -> None:
@@ -116,3 +116,8 @@ class _Teller:
         color = False if os.environ.get("NO_COLOR") else None
         click.secho(text, fg=fg, bold=bold, color=color)
         sys.stdout.flush()
+
+
+def _wrap(text: str) -> list[str]:
+    """Lines of a sentence; a path or an option is not torn apart."""
+    return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)

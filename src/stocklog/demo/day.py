@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import closing
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class Day:
         self._client, self._stream, self._tell = client, stream, tell
         self._picture, self._count = picture, count
         # Yesterday, so that nothing of it lies in the future.
-        self._day = date.fromordinal(datetime.now(UTC).date().toordinal() - 1)
+        self._day = datetime.now(UTC).date() - timedelta(days=1)
         self.facts: dict[str, Any] = {}
 
     def run(self) -> dict[str, Any]:
@@ -143,8 +143,8 @@ class Day:
         expect("what was believed about 14:30", _on_hand(believed), 78)
         expect("what is known about 14:30", _on_hand(true), 72)
         self._tell.fact(
-            f"on hand at 14:30: 78 as the log knew it then, 72 as it knows now "
-            f"(stock --at 14:30 --as-known-at {before})"
+            "on hand at 14:30: 78 as the log knew it then, 72 as it knows now: "
+            f"`stocklog stock --at {moment:%Y-%m-%dT%H:%MZ} --as-known-at {before}`, and without"
         )
 
     def why(self, ledger: Ledger) -> None:
