@@ -70,7 +70,9 @@ def proxy(peer: Peer) -> Iterator[Proxy]:
 @pytest.fixture
 def client(proxy: Proxy, peer: Peer) -> Iterator[socket.socket]:
     sock = socket.create_connection((LOOPBACK, proxy.port), 5)
-    soon(lambda: peer.sockets)
+    soon(lambda: peer.got)
+    # The peer's kernel has taken the connection before the proxy knows of it.
+    soon(lambda: proxy.loop.do(lambda: all(line.up.sink is not None for line in proxy.lines)))
     yield sock
     sock.close()
 
