@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import struct
 import threading
@@ -63,10 +64,17 @@ def resealed(chunk: bytes) -> bytes:
     return patched(chunk, 32, struct.pack(">I", zlib.crc32(chunk[48:])))
 
 
-def bomb(pack: Callable[[bytes], bytes], codec: int, claimed: int | None = None) -> bytes:
-    plain = bytes(64 << 20)
-    packed = pack(plain)
-    entry = struct.pack(">BHII", 0x80 | codec << 4, 1, claimed or len(plain), len(packed)) + packed
+BOMB = 64 << 20
+
+
+@functools.cache
+def packed_zeros(pack: Callable[[bytes], bytes]) -> bytes:
+    return pack(bytes(BOMB))
+
+
+def bomb(pack: Callable[[bytes], bytes], codec: int, claimed: int = BOMB) -> bytes:
+    packed = packed_zeros(pack)
+    entry = struct.pack(">BHII", 0x80 | codec << 4, 1, claimed, len(packed)) + packed
     return encode_chunk([b""], data=entry, records=1)
 
 
