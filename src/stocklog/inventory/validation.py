@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from stocklog.errors import UsageError
+from stocklog.inventory.escapes import binary_parts
 from stocklog.inventory.fields import (
     REASONS,
     REQUIRED,
@@ -94,7 +95,9 @@ def bad_rows(frame: pl.DataFrame, *, may_hold_nul: bool = True) -> NDArray[np.bo
         return np.zeros(0, np.bool_)
     if not set(REQUIRED).issubset(used):
         return np.ones(frame.height, np.bool_)
-    bad = frame.select(_broken(used, may_hold_nul)).to_series().to_numpy()
+    texts = frame.select(name for name in TEXT_LIMITS if name in used)
+    broken = _broken(used, _of_odd_length(texts), _with_nul(texts) if may_hold_nul else ())
+    bad = frame.select(broken).to_series().to_numpy()
     if "extra" in used:
         bad = bad | _bad_extras(frame["extra"])
     result: NDArray[np.bool_] = bad
@@ -110,13 +113,41 @@ def _bad_extras(extra: pl.Series) -> NDArray[np.bool_]:
     return bad
 
 
+def _of_odd_length(texts: pl.DataFrame) -> tuple[str, ...]:
+    """The columns that may have a text of a wrong length: most batches have none."""
+    # Characters are never more than bytes: where no text has too many bytes, none is too long.
+    lengths = pl.all().str.len_bytes()
+    shortest, longest = texts.select(lengths.min()).row(0), texts.select(lengths.max()).row(0)
+    extremes = zip(texts.columns, shortest, longest, strict=True)
+    return tuple(name for name, low, high in extremes if low < 1 or high > TEXT_LIMITS[name])
+
+
+def _with_nul(texts: pl.DataFrame) -> tuple[str, ...]:
+    """The columns that have a text with U+0000: a look at all of their bytes at once tells."""
+    names = []
+    for name in texts.columns:
+        column = texts[name].rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+        data, _ = binary_parts(column)
+        if data.size and not data.min():
+            names.append(name)
+    return tuple(names)
+
+
 @cache
-def _broken(used: tuple[str, ...], may_hold_nul: bool) -> pl.Expr:
-    """One expression over the columns in use that is True where a rule is broken."""
+def _broken(used: tuple[str, ...], odd: tuple[str, ...], with_nul: tuple[str, ...]) -> pl.Expr:
+    """One expression over the columns in use that is True where a rule is broken.
+
+    Args:
+        used: names of the columns that are not wholly null.
+        odd: those of them that may have texts of a wrong length.
+        with_nul: those of them that have texts with U+0000.
+    """
     rules: list[pl.Expr] = [pl.col(name).is_null() for name in REQUIRED]
-    for name, limit in TEXT_LIMITS.items():
-        if name in used:
-            rules.extend(_text_rules(pl.col(name), limit, may_hold_nul))
+    for name in odd:
+        text, limit = pl.col(name).str, TEXT_LIMITS[name]
+        rules.append(text.len_bytes() == 0)
+        rules.append((text.len_bytes() > limit) & (text.len_chars() > limit))
+    rules.extend(pl.col(name).str.contains("\0", literal=True) for name in with_nul)
     rules.append(~pl.col("type").is_in(TYPES))
     rules.append(~pl.col("reason").is_in(REASONS))
     moment = pl.col("occurred_at").to_physical()
@@ -132,15 +163,6 @@ def _broken(used: tuple[str, ...], may_hold_nul: bool) -> pl.Expr:
         # A null says nothing about this rule: absence is judged by the first rules alone.
         broken = broken | rule.fill_null(value=False)
     return broken
-
-
-def _text_rules(text: pl.Expr, limit: int, may_hold_nul: bool) -> list[pl.Expr]:
-    # Characters are never more than bytes, so most columns need no counting of characters.
-    rules = [text.str.len_bytes() == 0]
-    rules.append((text.str.len_bytes() > limit) & (text.str.len_chars() > limit))
-    if may_hold_nul:
-        rules.append(text.str.contains("\0", literal=True))
-    return rules
 
 
 def _wrong_sign() -> pl.Expr:

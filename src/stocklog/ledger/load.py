@@ -26,7 +26,6 @@ from stocklog.ledger.load_plan import (
 )
 from stocklog.ledger.loads import LoadBook, Way, pipe_digest, settings_of
 from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
-from stocklog.ledger.produce import BLOCK_ROWS
 from stocklog.ledger.sending import Sending, pieces
 from stocklog.ledger.write_errors import naming
 
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
     from stocklog.stream import StreamClient
 
 __all__ = ["STDIN", "FileResult", "LoadPlan", "LoadSummary", "check_files", "load"]
+
+_BLOCK_ROWS = 20_000
+"""Updates that are encoded and sent together: 5 MB or so. Smaller blocks cost more each."""
 
 
 def load(
@@ -257,12 +259,11 @@ def _encoded(
     """Batches and their rows as bodies, without the first `known` good rows of the feed."""
     number = 0
     for batch in feed:
-        rows = batch.updates
-        fresh = rows[max(0, known - number) :]
-        number += rows.height
-        parts = pieces(fresh, number - fresh.height, borders)
-        slices = (block for part in parts for block in part.iter_slices(BLOCK_ROWS))
-        yield batch, [codec.encode(block, lead) for block in slices]
+        rows = batch.to_arrow() if batch.dictionaries else batch.updates
+        fresh = rows.slice(min(max(0, known - number), len(rows)))
+        number += len(rows)
+        parts = pieces(fresh, number - len(fresh), borders, _BLOCK_ROWS)
+        yield batch, [codec.encode(part, lead) for part in parts]
 
 
 def _opened(file: Path, plan: LoadPlan) -> Feed:

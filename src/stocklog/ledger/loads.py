@@ -100,6 +100,7 @@ class FileWay(Way):
         self.run = entry.facts.run
         self.is_done = is_done
         self._book, self._entry, self._held, self._is_known = book, entry, held, is_known
+        self._is_marked = False
         self._next_save = 0.0
 
     def begin(self, sequence: int) -> list[int]:
@@ -127,16 +128,19 @@ class FileWay(Way):
                 "its updates"
             )
         facts.last = sequence
-        self._book.keep(self._entry, mark=True)
+        # Of a log without a message it takes 0.3 s to be sure, and there is no message to mark.
+        self._is_marked = sequence > 0
+        self._book.keep(self._entry, mark=self._is_marked)
         return []
 
     def progress(self, number: int) -> None:
         """See `Way`; noted every few seconds."""
         now = time.monotonic()
-        if now >= self._next_save:
+        if number and now >= self._next_save:
             self._next_save = now + _SAVE_EVERY
             self.facts.last = number
-            self._book.keep(self._entry)
+            self._book.keep(self._entry, mark=not self._is_marked)
+            self._is_marked = True
 
     def settle(self, number: int, *, complete: bool, rejects: int = 0) -> None:
         """See `Way`."""

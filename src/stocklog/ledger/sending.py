@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from stocklog.errors import UnconfirmedError
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
     from stocklog.inventory.codec import Encoded
     from stocklog.stream import Publisher
@@ -115,18 +117,19 @@ class Sending:
             raise
 
 
-def pieces(rows: pl.DataFrame, before: int, borders: Sequence[int]) -> Iterator[pl.DataFrame]:
-    """Cut rows behind those whose numbers are borders.
+def pieces(
+    rows: pl.DataFrame | pa.RecordBatch, before: int, borders: Sequence[int], most: int
+) -> Iterator[pl.DataFrame | pa.RecordBatch]:
+    """Cut rows behind those whose numbers are borders, and into pieces of bounded length.
 
     Args:
         rows: the rows.
         before: the number before the first of them.
         borders: rising.
+        most: rows in a piece at most.
     """
-    begin = 0
-    for border in borders:
-        if before < border < before + rows.height:
-            yield rows[begin : border - before]
-            begin = border - before
-    if begin < rows.height:
-        yield rows[begin:]
+    count = len(rows)
+    inner = [border - before for border in borders if before < border < before + count]
+    for begin, end in itertools.pairwise([0, *inner, count]):
+        for start in range(begin, end, most):
+            yield rows.slice(start, min(most, end - start))

@@ -36,6 +36,9 @@ def drain(feed: Any, whole: Whole) -> Whole:
     for batch in feed:
         assert batch.rows_read == batch.updates.height + len(batch.rejects)
         assert len(batch.row_numbers) == batch.updates.height
+        arrow = pl.from_arrow(batch.to_arrow())
+        assert isinstance(arrow, pl.DataFrame)
+        assert arrow.cast(dict(batch.updates.schema)).equals(batch.updates)
         whole.updates += batch.updates.to_dicts()
         whole.numbers += batch.row_numbers.tolist()
         whole.rejects += batch.rejects

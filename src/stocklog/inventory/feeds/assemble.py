@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from stocklog.errors import UsageError
+from stocklog.inventory.arrow_arrays import int64_array
 from stocklog.inventory.feeds import moments, whole_numbers
 from stocklog.inventory.feeds.expressions import Expression, as_number
 from stocklog.inventory.feeds.extras import extra_column
@@ -73,7 +75,9 @@ class Assembler:
                 return self._batch(raw, updates, numbers, raw.rejects)
         reasons: Reasons = {}
         frame = self._fields(raw, reasons)
-        bad = bad_rows(frame)
+        # An expression can make what no column has.
+        may_hold_nul = raw.may_hold_nul or bool(self._plan.mapped)
+        bad = bad_rows(frame, may_hold_nul=may_hold_nul)
         for why in reasons.values():
             bad |= why.is_not_null().to_numpy()
         for position in raw.problems:
@@ -85,16 +89,35 @@ class Assembler:
             frame = frame.with_columns(kept.alias("extra"))
         rejects = raw.rejects
         numbers = raw.row_numbers
+        dictionaries = self._dictionaries(raw, frame)
         if bad.any():
             rejects = self._rejects(raw, frame, np.flatnonzero(bad), reasons)
             frame = frame.filter(pl.Series(~bad))
             numbers = numbers[~bad]
+            good = int64_array(np.flatnonzero(~bad))
+            dictionaries = {name: column.take(good) for name, column in dictionaries.items()}
         if raw.known is not None:
             frame, numbers = _merged(frame, numbers, *raw.known)
-        return self._batch(raw, frame, numbers, rejects)
+            dictionaries = {}
+        return self._batch(raw, frame, numbers, rejects, dictionaries)
+
+    def _dictionaries(self, raw: RawRows, frame: pl.DataFrame) -> dict[str, Any]:
+        """Return the dictionaries of the fields that are columns of the file just as they stand."""
+        return {
+            name: column
+            for name, column in raw.dictionaries.items()
+            if name in self._plan.taken
+            and frame[name].dtype == pl.String
+            and frame[name].null_count() == column.null_count  # nothing was made up
+        }
 
     def _batch(
-        self, raw: RawRows, frame: pl.DataFrame, numbers: IntArray, rejects: list[Reject]
+        self,
+        raw: RawRows,
+        frame: pl.DataFrame,
+        numbers: IntArray,
+        rejects: list[Reject],
+        dictionaries: Mapping[str, Any] | None = None,
     ) -> FeedBatch:
         return FeedBatch(
             updates=frame,
@@ -103,6 +126,7 @@ class Assembler:
             rows_read=frame.height + len(rejects),
             bytes_read=raw.bytes_read,
             total_bytes=self._total_bytes,
+            dictionaries=dictionaries or {},
         )
 
     def finish(self) -> None:

@@ -182,6 +182,7 @@ class CsvRows:
             rejects=rejects,
             problems={},
             bytes_read=self._source.position,
+            may_hold_nul=b"\0" in block.data,
         )
 
     def _number(self, block: Block, lines: OddLines, odd: Odd) -> IntArray:

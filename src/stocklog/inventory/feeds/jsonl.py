@@ -199,6 +199,7 @@ class JsonRows:
             rejects=[],
             problems=problems,
             bytes_read=lot.position,
+            may_hold_nul=bool(lot.slow.any()) or b"\0" in block.data,
         )
 
     def _joined(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 __all__ = ["FeedBatch", "RawRows", "Reject", "long_line_text", "text_of"]
 
@@ -62,6 +64,8 @@ class FeedBatch:
         rows_read: ``len(updates) + len(rejects)``.
         bytes_read: how far the feed was read, in bytes of the file as it is stored.
         total_bytes: the file's size, or None for a pipe.
+        dictionaries: text columns of `updates` as Arrow dictionaries, those that the file itself
+            keeps so. They say the same; a dictionary's texts are encoded once and not in each row.
     """
 
     updates: pl.DataFrame
@@ -70,6 +74,17 @@ class FeedBatch:
     rows_read: int
     bytes_read: int
     total_bytes: int | None
+    dictionaries: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_arrow(self) -> pa.RecordBatch:
+        """Return the updates in the columns of `UPDATE_SCHEMA`, dictionaries among them."""
+        columns = {
+            name: self.dictionaries[name]
+            if name in self.dictionaries
+            else _arrow(self.updates[name])
+            for name in self.updates.columns
+        }
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
 @dataclass(slots=True)
@@ -87,6 +102,9 @@ class RawRows:
         known: rows that are valid updates beyond doubt: their numbers, int64[m], and the updates
             in the columns of `UPDATE_SCHEMA`. They are not among `lines`, and may stand before,
             between and behind those.
+        dictionaries: columns of text that the file keeps as Arrow dictionaries, one row each for
+            `lines`; `columns` has them as text.
+        may_hold_nul: False if no text of `columns` can hold U+0000.
     """
 
     columns: pl.DataFrame
@@ -97,6 +115,12 @@ class RawRows:
     problems: dict[int, str]
     bytes_read: int
     known: tuple[IntArray, pl.DataFrame] | None = None
+    dictionaries: Mapping[str, Any] = field(default_factory=dict)
+    may_hold_nul: bool = True
+
+
+def _arrow(column: pl.Series) -> Any:
+    return column.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def text_of(raw: bytes) -> tuple[str, bool]:

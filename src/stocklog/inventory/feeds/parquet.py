@@ -19,9 +19,12 @@ from stocklog.inventory.feeds.model import IntArray, RawRows
 
 __all__ = ["ParquetFeed", "ParquetRows"]
 
+# A column of texts is one of codes if it has fewer bytes a value: a short text has about as many.
+CODED_BYTES = 8
+
 # Rows at a time. pyarrow keeps 10 million rows at 240 MB this way; Polars' and Arrow's own
 # streaming readers took 900 to 1,500.
-BATCH_ROWS = 100_000
+BATCH_ROWS = 50_000
 
 
 class ParquetFeed:
@@ -42,7 +45,10 @@ class ParquetFeed:
             schema = self._file.schema_arrow
         except (pa.ArrowException, OSError) as error:
             raise _damaged(name, error) from error
+        self._handle = file
+        self._coded: pa_parquet.ParquetFile | None = None
         self._nested = [f.name for f in schema if pa.types.is_nested(f.type)]
+        self._texts = [f.name for f in schema if _is_text(f.type)]
         try:
             # Not schema.empty_table(): that imports pandas wherever it is installed.
             nothing = [pa.nulls(0, field.type) for field in schema]
@@ -60,11 +66,39 @@ class ParquetFeed:
 
     def rows(self, columns: Sequence[str], total_bytes: int) -> ParquetRows:
         """Return an iterable over the rows of some columns."""
-        return ParquetRows(self._file, self.name, columns, total_bytes)
+        file = self._file
+        coded = [name for name in columns if name in self._texts and _is_coded(file, name)]
+        if coded:
+            self._coded = file = pa_parquet.ParquetFile(
+                self._handle, metadata=file.metadata, read_dictionary=coded, pre_buffer=False
+            )
+        return ParquetRows(self._file, self.name, columns, total_bytes, coded=file)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if self._coded is not None:
+            self._coded.close()
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _is_coded(file: pa_parquet.ParquetFile, name: str) -> bool:
+    """Whether a column's values are numbers of entries in a dictionary, as its size tells.
+
+    Writers give up a dictionary that grows too large, and its page stays: only the size shows it.
+    Read as dictionaries, texts that are none would be hashed one by one.
+    """
+    leaves = [file.schema.column(place).path for place in range(len(file.schema))]
+    place = leaves.index(name)  # lists and structs before it have several
+    groups = [file.metadata.row_group(g).column(place) for g in range(file.num_row_groups)]
+    values = sum(group.num_values for group in groups)
+    size = sum(group.total_uncompressed_size for group in groups)
+    return all(g.has_dictionary_page for g in groups) and size < CODED_BYTES * values
 
 
 class ParquetRows:
@@ -75,12 +109,20 @@ class ParquetRows:
         name: the feed's name for errors.
         columns: the columns to read; the others are read only to show rejected rows.
         total_bytes: the file's size.
+        coded: the same file, whose columns of repeated texts come as dictionaries.
     """
 
     def __init__(
-        self, file: pa_parquet.ParquetFile, name: str, columns: Sequence[str], total_bytes: int
+        self,
+        file: pa_parquet.ParquetFile,
+        name: str,
+        columns: Sequence[str],
+        total_bytes: int,
+        *,
+        coded: pa_parquet.ParquetFile,
     ) -> None:
         self._file = file
+        self._coded = coded
         self._name = name
         self._columns = list(columns)
         self._total_bytes = total_bytes
@@ -95,8 +137,7 @@ class ParquetRows:
                 rows = batch.num_rows
                 done += rows
                 numbers = np.arange(done - rows + 1, done + 1, dtype=np.int64)
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)
+                frame, dictionaries = _decoded(batch)
 
                 def row_text(
                     positions: IntArray, whole: _WholeRows = whole, start: int = position
@@ -111,11 +152,13 @@ class ParquetRows:
                     rejects=[],
                     problems={},
                     bytes_read=self._total_bytes * done // total,
+                    dictionaries=dictionaries,
+                    may_hold_nul=any(map(_may_hold_nul, batch.columns)),
                 )
 
     def _batches(self, group: int) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in self._file.iter_batches(
+            for batch in self._coded.iter_batches(
                 BATCH_ROWS, row_groups=[group], columns=self._columns, use_threads=False
             ):
                 # Text that is not UTF-8 is undefined behaviour further on.
@@ -148,14 +191,43 @@ class _WholeRows:
             self._first += self._batch.num_rows if self._batch is not None else 0
             self._batch = next(self._batches)
         one = self._batch.slice(row - self._first, 1)
-        try:
-            (values,) = one.to_pylist()
-        except ValueError:  # a time finer than a microsecond, which Python's cannot hold
-            (values,) = pa.RecordBatch.from_arrays(
-                [a.cast(pa.string()) if pa.types.is_timestamp(a.type) else a for a in one.columns],
-                names=one.schema.names,
-            ).to_pylist()
+        values = {name: _value(one.column(place)) for place, name in enumerate(one.schema.names)}
         return json.dumps(values, ensure_ascii=False, default=_plain, separators=(",", ":"))
+
+
+def _decoded(batch: pa.RecordBatch) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The columns of a batch, dictionaries of text as text; and those dictionaries by name."""
+    columns, dictionaries = [], {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+            dictionaries[name] = column
+            texts = _series(column.dictionary).gather(_series(column.indices))
+            columns.append(texts.alias(name))
+        else:
+            columns.append(_series(column).alias(name))
+    return pl.DataFrame(columns), dictionaries
+
+
+def _may_hold_nul(column: Any) -> bool:
+    """Whether a column of text may hold U+0000: a look at all of its bytes."""
+    texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+        return _is_text(texts.type)
+    buffer = texts.buffers()[2]  # of a slice all of it, which can only say yes too often
+    return bool(buffer) and not np.frombuffer(buffer, np.uint8).min(initial=1)
+
+
+def _series(column: Any) -> pl.Series:
+    series = pl.from_arrow(column)
+    assert isinstance(series, pl.Series)
+    return series
+
+
+def _value(one: Any) -> Any:
+    """The only value of an array. Times as text: pyarrow imports pandas to make them objects."""
+    if pa.types.is_timestamp(one.type):
+        return _series(one).dt.to_string("iso:strict")[0]
+    return one[0].as_py()
 
 
 def _plain(value: Any) -> str:
