@@ -17,7 +17,6 @@ from stocklog.errors import StoreError, UsageError
 from stocklog.stores import seen as seen_module
 from stocklog.stores import tables
 from stocklog.stores.packing import (
-    least,
     pack,
     pack_many,
     pack_texts,
@@ -43,7 +42,6 @@ def test_integers_come_back_out_of_a_blob(values: list[int]) -> None:
     assert unpack(pack(column)).tolist() == values
     many = unpack_many(pack_many([column, column[:1], column[:0]]))
     assert [part.tolist() for part in many] == [values, values[:1], []]
-    assert least(pack(column)) == min(values, default=0)
     parts = split(pack_many([column, column[:1]]))
     assert [unpack(part).tolist() for part in parts] == [values, values[:1]]
 
@@ -60,7 +58,7 @@ def test_texts_come_back_out_of_a_blob(values: list[str]) -> None:
 @given(st.binary(max_size=60))
 def test_a_damaged_blob_is_a_store_error_and_nothing_else(blob: bytes) -> None:
     some: Any = lambda blob: unpack_some_texts(blob, np.arange(2))  # noqa: E731
-    for read in (unpack, unpack_many, unpack_texts, some, least, split):
+    for read in (unpack, unpack_many, unpack_texts, some, split):
         with contextlib.suppress(StoreError):
             read(blob)
 

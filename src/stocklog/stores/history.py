@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import polars as pl
 
+from stocklog.inventory.balances import NEVER
 from stocklog.inventory.legs import is_delta
+from stocklog.stores import segments
 from stocklog.stores.asof import read_ahead
 from stocklog.stores.model import Store
-from stocklog.stores.packing import least, unpack, unpack_many
+from stocklog.stores.packing import unpack, unpack_many
 from stocklog.stores.segments import Block, Ids, SegmentInfo
 
 if TYPE_CHECKING:
@@ -23,11 +25,17 @@ __all__ = ["deltas_after", "ids_of"]
 
 _FOREVER = np.iinfo(np.int64).max
 
+_FEW_BLOCKS = 4.0
+"""Blocks that are read as soon as the sums of all of a segment's keys."""
+
 
 def deltas_after(
     store: Store, infos: list[SegmentInfo], key_count: int, keys: I64, times: I64
 ) -> I64:
     """Sums of the deltas that happened later than some moments, of all that is stored.
+
+    A segment that was going on at the moment of a key is read block by block; of one that
+    came after it the sums are enough (see `sums`), unless few keys are asked for.
 
     Args:
         store: where to look.
@@ -39,28 +47,51 @@ def deltas_after(
     Returns:
         int64[n].
     """
-    since = np.full(key_count, _FOREVER, np.int64)
-    since[keys] = times
     sums = np.zeros(key_count, np.int64)
-    span = (int(keys.min()), int(keys.max()))
-    earliest, latest = int(times.min()), int(times.max())
+    moments = _by_key(key_count, keys, times)
+    earliest = int(times.min())
     later = [info for info in infos if info.holds_later_than(earliest)]
-    blocks = (block for info in later for block in store.packed(info.id, span))
-    for its_keys, its_times, effects in read_ahead(_after(block, latest) for block in blocks):
-        kinds, values = unpack_many(effects)
-        # Zeros are added sooner than the others are picked out.
-        values *= is_delta(kinds)
-        if its_times is not None:
-            values *= its_times > since[its_keys]
-        np.add.at(sums, its_keys, values)
-    # Where all of a block is later, keys that nobody asked for have got sums too.
+    summed = [info for info in later if _blocks(info, key_count, keys) > _FEW_BLOCKS]
+    since = dict.fromkeys((info.id for info in later), NEVER)
+    for number, found in read_ahead((info.id, store.sums(info.id)) for info in summed):
+        found.add_after(moments, sums)
+        since[number] = found.since
+    for info in later:
+        left = times >= since[info.id]
+        if left.any():
+            mine = moments if left.all() else _by_key(key_count, keys[left], times[left])
+            _add_blocks(store, info.id, keys[left], mine, sums)
     return sums[keys]
 
 
-def _after(block: Block, latest: int) -> tuple[I64, I64 | None, bytes]:
-    """Keys, times and effects of a block; no times if all of it happened later than `latest`."""
+def _by_key(key_count: int, keys: I64, times: I64) -> I64:
+    """int64[keys], the moment of each key; the largest there is for all others."""
+    moments = np.full(key_count, _FOREVER, np.int64)
+    moments[keys] = times
+    return moments
+
+
+def _blocks(info: SegmentInfo, key_count: int, keys: I64) -> float:
+    """About how many blocks of a segment lie between the lowest and the highest key."""
+    span = int(keys.max()) - int(keys.min()) + 1
+    return info.legs / segments.BLOCK * span / key_count
+
+
+def _add_blocks(store: Store, segment: int, keys: I64, moments: I64, sums: I64) -> None:
+    """Add the deltas of a segment that happened later than the moment of their key."""
+    span = (int(keys.min()), int(keys.max()))
+    blocks = store.packed(segment, span)
+    for its_keys, its_times, effects in read_ahead(_opened(block) for block in blocks):
+        kinds, values = unpack_many(effects)
+        # Zeros are added sooner than the others are picked out.
+        values *= is_delta(kinds) & (its_times > moments[its_keys])
+        np.add.at(sums, its_keys, values)
+
+
+def _opened(block: Block) -> tuple[I64, I64, bytes]:
+    """Keys, times and effects of a block, the effects still packed."""
     keys, times, _ = block.places_of()
-    return unpack(keys), unpack(times) if least(times) <= latest else None, block.effects
+    return unpack(keys), unpack(times), block.effects
 
 
 def ids_of(store: Store, infos: list[SegmentInfo], numbers: I64) -> Ids:

@@ -13,6 +13,7 @@ import polars as pl
 
 from stocklog.inventory.legs import Legs
 from stocklog.stores.segments import Block, Clock, Flags, Ids, Segment, SegmentInfo
+from stocklog.stores.sums import Sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "Commit", "Gap", "Names", "Position", "SeenRun", "Sources", "Store"]
 
-FORMAT = 2
+FORMAT = 3
 """Number of the layout; a store of another one is refused."""
 
 
@@ -203,6 +204,9 @@ class Store(Protocol):
 
     def counts(self, segment: int) -> tuple[Legs, tuple[I64, I64]]:
         """The counts of a segment in event order, and the book figures by offset."""
+
+    def sums(self, segment: int) -> Sums:
+        """What the deltas of a segment come to, key by key."""
 
     def ids(
         self, segment: int, first: int = 0, last: int | None = None

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     I64: TypeAlias = NDArray[np.int64]
 
 __all__ = [
-    "least",
     "pack",
     "pack_many",
     "pack_texts",
@@ -94,22 +93,6 @@ def pack_many(columns: Sequence[NDArray[Any]]) -> bytes:
     """Make one blob of several columns of integers, of any lengths."""
     blobs = [pack(column) for column in columns]
     return b"".join(part for blob in blobs for part in (_SIZE.pack(len(blob)), blob))
-
-
-def least(blob: bytes | memoryview) -> int:
-    """The smallest of the integers of a blob, which it tells without being unpacked.
-
-    Args:
-        blob: of `pack`; of no integers it is 0.
-
-    Raises:
-        StoreError: it is none.
-    """
-    try:
-        _, _, smallest = _HEAD.unpack_from(blob)
-    except struct.error as error:
-        raise StoreError(f"A column of the store is damaged: {error}", _DAMAGED) from error
-    return int(smallest)
 
 
 def unpack_many(blob: bytes) -> list[I64]:

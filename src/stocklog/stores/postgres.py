@@ -35,6 +35,7 @@ from stocklog.stores.postgres_schema import (
     lock_number,
 )
 from stocklog.stores.segments import Ids, Segment, SegmentInfo, id_blocks, leg_blocks
+from stocklog.stores.sums import Sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,6 +183,8 @@ class PostgresStore(PostgresReader):
                 for n, b in enumerate(leg_blocks(segment.legs))
             ),
         )
+        sums = Sums.of(segment.legs)
+        self._copy("sums", "int8 int8 bytea bytea", [(info.id, sums.since, *sums.pack())])
         self._copy("ids", "int8 int8 int8 int8 int8 bytea bytea", _id_rows(info, segment.ids))
 
     def _copy(self, table: str, kinds: str, rows: Any) -> None:

@@ -51,6 +51,8 @@ SCHEMA = (
         first_key bigint NOT NULL, last_key bigint NOT NULL, legs bigint NOT NULL,
         places bytea NOT NULL, effects bytea NOT NULL, origins bytea NOT NULL,
         PRIMARY KEY (segment, number))""",
+    """CREATE TABLE sums (segment bigint PRIMARY KEY, since bigint NOT NULL,
+        totals bytea NOT NULL, early bytea NOT NULL)""",
     "CREATE INDEX blocks_keys ON blocks (segment, first_key, last_key)",
     """CREATE TABLE ids (segment bigint NOT NULL, first_update bigint NOT NULL,
         updates bigint NOT NULL, first_offset bigint NOT NULL, last_offset bigint NOT NULL,
@@ -59,6 +61,7 @@ SCHEMA = (
         ALTER flag_columns SET STORAGE EXTERNAL, ALTER clock SET STORAGE EXTERNAL""",
     """ALTER TABLE blocks ALTER places SET STORAGE EXTERNAL, ALTER effects SET STORAGE EXTERNAL,
         ALTER origins SET STORAGE EXTERNAL""",
+    "ALTER TABLE sums ALTER totals SET STORAGE EXTERNAL, ALTER early SET STORAGE EXTERNAL",
     "ALTER TABLE ids ALTER numbers SET STORAGE EXTERNAL, ALTER texts SET STORAGE EXTERNAL",
     """CREATE VIEW stock AS
         SELECT skus.name AS sku, locations.name AS location_id, on_hand, reserved,

@@ -45,6 +45,10 @@ CREATE TABLE blocks (
     segment INTEGER NOT NULL, first_key INTEGER NOT NULL, last_key INTEGER NOT NULL,
     legs INTEGER NOT NULL, places BLOB NOT NULL, effects BLOB NOT NULL, origins BLOB NOT NULL
 );
+CREATE TABLE sums (
+    segment INTEGER PRIMARY KEY, since INTEGER NOT NULL, totals BLOB NOT NULL,
+    early BLOB NOT NULL
+);
 CREATE INDEX blocks_keys ON blocks (segment, first_key, last_key);
 CREATE TABLE ids (
     segment INTEGER NOT NULL, first_update INTEGER NOT NULL, updates INTEGER NOT NULL,

@@ -14,6 +14,7 @@ from stocklog.inventory.legs import COUNT, Legs
 from stocklog.stores import packing
 from stocklog.stores.model import Position
 from stocklog.stores.segments import Block, Clock, Flags, Ids, Segment, SegmentInfo, mergeable
+from stocklog.stores.sums import Sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     I64: TypeAlias = NDArray[np.int64]
 
 __all__ = ["SqlHistory"]
+
+_OF_SEGMENTS = ("blocks", "sums", "ids")
 
 
 class SqlHistory(ABC):
@@ -130,6 +133,12 @@ class SqlHistory(ABC):
         legs = Legs(keys, times, offsets, kinds, values, nothing.astype(np.uint8), nothing)
         return legs, (with_figure, figures)
 
+    def sums(self, segment: int) -> Sums:
+        """What the deltas of a segment come to, key by key."""
+        query = "SELECT since, totals, early FROM sums WHERE segment = ?"
+        ((since, totals, early),) = self._rows(query, (segment,))
+        return Sums.unpack(int(since), totals, early)
+
     def flags(self, segment: int) -> Flags:
         """The flags of a segment."""
         return Flags.unpack(self._blob("flag_columns", segment))
@@ -189,7 +198,8 @@ class SqlHistory(ABC):
         infos = self.segments()
         while count := mergeable(infos):
             merged = Segment.merged([self._segment(info) for info in infos[-count:]])
-            for table, column in (("segments", "id"), ("blocks", "segment"), ("ids", "segment")):
+            for table in ("segments", *_OF_SEGMENTS):
+                column = "id" if table == "segments" else "segment"
                 statement = f"DELETE FROM {table} WHERE {column} >= ?"  # noqa: S608
                 self._execute(statement, (infos[-count].id,))
             self._write_segment(merged)

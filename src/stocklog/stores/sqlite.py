@@ -21,6 +21,7 @@ from stocklog.stores.model import Commit, Position
 from stocklog.stores.schema import INDEXES, KEYS_A_PART, MOST_ROWS, inserting
 from stocklog.stores.segments import Segment, id_blocks, leg_blocks
 from stocklog.stores.sqlite_read import SqliteReader
+from stocklog.stores.sums import Sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -172,6 +173,10 @@ class SqliteStore(SqliteReader):
                 (info.id, b.first_key, b.last_key, b.rows, b.places, b.effects, b.origins)
                 for b in leg_blocks(segment.legs)
             ),
+        )
+        sums = Sums.of(segment.legs)
+        self._db.execute(
+            "INSERT INTO sums VALUES (?, ?, ?, ?)", (info.id, sums.since, *sums.pack())
         )
         first = info.first_update
         for rows, *rest in id_blocks(segment.ids):
