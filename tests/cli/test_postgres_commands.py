@@ -48,7 +48,7 @@ def test_a_store_is_made_asked_and_verified(
     assert lines("flags") == []
     assert lines("verify") == []
     schema = place.partition("?schema=")[2]
-    postgres.execute(f"UPDATE {schema}.balances SET on_hand = 94", USER)
+    postgres.execute(f"UPDATE {schema}.balances SET on_hand[1] = 94", USER)
     done = stocklog_on("verify", *on, "--format", "jsonl")
     assert done.status == 5
     assert json.loads(done.out)["on_hand_store"] == 94

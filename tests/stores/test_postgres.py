@@ -393,10 +393,15 @@ def test_a_column_goes_there_and_comes_back(place: str, values: list[int]) -> No
             result = cursor.pgresult
             assert result is not None
             found = integers_of(result.get_value(0, 0))
-            cursor.execute("SELECT ARRAY[1, NULL]::bigint[], ARRAY[1]::int[]")
+            cursor.execute("SELECT ARRAY[[1, 2, 3], [4, 5, 6]]::bigint[]")
             result = cursor.pgresult
             assert result is not None
-            for column in range(2):
+            assert integers_of(result.get_value(0, 0)).tolist() == [1, 2, 3, 4, 5, 6]
+            others = "ARRAY[1, NULL]::bigint[], ARRAY[1]::int[], ARRAY[[[1]]]::bigint[]"
+            cursor.execute(f"SELECT {others}".encode())
+            result = cursor.pgresult
+            assert result is not None
+            for column in range(3):
                 with pytest.raises(StoreError, match="another array"):
                     integers_of(result.get_value(0, column))
         assert found.tolist() == values

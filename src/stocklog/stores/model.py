@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "Commit", "Gap", "Names", "Position", "SeenRun", "Sources", "Store"]
 
-FORMAT = 3
+FORMAT = 4
 """Number of the layout; a store of another one is refused."""
 
 
@@ -133,7 +133,8 @@ class Commit:
         first_sku: code of the first new SKU.
         first_location: code of the first new location.
         sources: all sources that were seen in this commit: codes, names, newest, sequence.
-        keys: int64[m], the keys that changed, rising.
+        keys: int64[m], the keys that changed, rising; with each all of its group, see
+            `Store.KEYS_TOGETHER`.
         columns: int64[7][m]: SKU code, location code, and the columns of `Balances`.
     """
 
@@ -153,7 +154,12 @@ class Store(Protocol):
     """Balances and their history, in whatever database.
 
     All reading between `snapshot` and the end of its context sees one moment.
+
+    Attributes:
+        KEYS_TOGETHER: keys are written in groups of so many: 0 to n - 1, n to 2n - 1, ...
     """
+
+    KEYS_TOGETHER: ClassVar[int]
 
     @property
     def where(self) -> str:

@@ -8,12 +8,13 @@ which the server lets go of when the writer's connection ends, however it ends.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
 import numpy as np
 
 from stocklog.errors import StoreError
+from stocklog.inventory.balances import Balances
 from stocklog.stores import packing
 from stocklog.stores.model import FORMAT, Commit, Position
 from stocklog.stores.postgres_columns import BigintArray
@@ -26,9 +27,10 @@ from stocklog.stores.postgres_connect import (
 )
 from stocklog.stores.postgres_reading import PostgresReader
 from stocklog.stores.postgres_schema import (
-    BALANCE_COLUMNS,
     INDEXES,
     INSERT_BALANCES,
+    INSERT_KEYS,
+    KEYS_A_PART,
     MARK,
     SCHEMA,
     UPDATE_BALANCES,
@@ -75,11 +77,13 @@ class PostgresStore(PostgresReader):
                 if writing:
                     _lock(self._db, target, WAIT if wait is None else wait)
                 _prepare(self._db, target, writing=writing)
-                query = "SELECT to_regclass('balances_place') IS NOT NULL"
+                query = "SELECT to_regclass('keys_place') IS NOT NULL"
                 self._is_indexed = bool(self._value(query))
         except BaseException:
             self.close()
             raise
+
+    KEYS_TOGETHER: ClassVar[int] = KEYS_A_PART
 
     # -- writing --------------------------------------------------------------------------
 
@@ -112,6 +116,7 @@ class PostgresStore(PostgresReader):
             keys_before = self._key_count()
             self._write_names(commit)
             self._write_sources(commit)
+            self._write_keys(commit, keys_before)
             self._write_balances(commit, keys_before)
             is_indexed = self._is_indexed
             if not is_indexed and keys_before * 10 >= self._key_count() * 9:
@@ -150,15 +155,30 @@ class PostgresStore(PostgresReader):
             (BigintArray(codes), names.to_list(), BigintArray(newest), BigintArray(sequence)),
         )
 
+    def _write_keys(self, commit: Commit, keys_before: int) -> None:
+        new = slice(int(np.searchsorted(commit.keys, keys_before)), None)
+        columns = zip(("key", "sku", "location"), (commit.keys, *commit.columns[:2]), strict=True)
+        arrays = {name: BigintArray(column[new]) for name, column in columns}
+        if len(arrays["key"].values):
+            self._db.execute(INSERT_KEYS.encode(), arrays)
+
     def _write_balances(self, commit: Commit, keys_before: int) -> None:
-        known = int(np.searchsorted(commit.keys, keys_before))
-        columns = dict(zip(BALANCE_COLUMNS, (commit.keys, *commit.columns), strict=True))
-        for statement, rows in (
-            (UPDATE_BALANCES, slice(0, known)),
-            (INSERT_BALANCES, slice(known, None)),
+        """Write whole rows; a commit has all keys of those that it changes."""
+        first = np.flatnonzero(np.diff(commit.keys // KEYS_A_PART, prepend=-1))
+        parts = commit.keys[first] // KEYS_A_PART
+        columns = np.zeros((len(Balances.COLUMNS), len(parts) * KEYS_A_PART), np.int64)
+        # Only the last row of the store may have fewer keys, so what is missing is at the end.
+        columns[:, : len(commit.keys)] = commit.columns[2:]
+        known = int(np.searchsorted(parts * KEYS_A_PART, keys_before))
+        for statement, begin, end in (
+            (UPDATE_BALANCES, 0, known),
+            (INSERT_BALANCES, known, len(parts)),
         ):
-            arrays = {name: BigintArray(column[rows]) for name, column in columns.items()}
-            if len(arrays["key"].values):
+            if begin < end:
+                places = slice(begin * KEYS_A_PART, end * KEYS_A_PART)
+                pairs = zip(Balances.COLUMNS, columns, strict=True)
+                arrays = {name: BigintArray(column[places]) for name, column in pairs}
+                arrays["part"] = BigintArray(parts[begin:end])
                 self._db.execute(statement.encode(), arrays)
 
     def _index(self) -> bool:

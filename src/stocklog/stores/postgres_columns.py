@@ -1,6 +1,7 @@
 """Whole columns to and from PostgreSQL, as its binary arrays of bigint.
 
-An array of one dimension is, all big-endian (`array_send` in the server's arrayfuncs.c):
+An array of one dimension is, all big-endian (`array_send` in the server's arrayfuncs.c; a
+second dimension adds its own count and first index):
 
     dimensions:i32 | has nulls:i32 | type:u32 | count:i32 | first index:i32 |
     then for each element  length:i32 = 8 | value:i64
@@ -10,6 +11,7 @@ So a million integers are one value, and nothing is done for each of them in Pyt
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -29,6 +31,7 @@ __all__ = ["BigintArray", "BigintArrayDumper", "integers_of"]
 
 _BIGINT, _BIGINT_ARRAY = 20, 1016
 _EMPTY = struct.Struct(">iiI")
+_MOST_DIMENSIONS = 2
 _HEAD = struct.Struct(">iiIii")
 _ELEMENT = np.dtype([("length", ">i4"), ("value", ">i8")])
 
@@ -68,18 +71,20 @@ def integers_of(array: bytes | None) -> I64:
         array: its bytes; `None` (no rows were aggregated) is an empty one.
 
     Returns:
-        int64[n].
+        int64[n], of two dimensions row by row.
 
     Raises:
-        StoreError: it is no array of bigint of one dimension without nulls.
+        StoreError: it is no array of bigint of one or two dimensions without nulls.
     """
     if array is None or struct.unpack_from(">i", array)[0] == 0:
         return np.zeros(0, np.int64)
-    dimensions, nulls, kind, count, _ = _HEAD.unpack_from(array)
-    if dimensions != 1 or nulls or kind != _BIGINT:
+    dimensions, nulls, kind = _EMPTY.unpack_from(array)
+    if dimensions > _MOST_DIMENSIONS or nulls or kind != _BIGINT:
         raise StoreError(
             "PostgreSQL sent another array than one of bigint",
             "Was a table of the store changed? Build it again from the log",
         )
-    elements = np.frombuffer(array, _ELEMENT, count, _HEAD.size)
+    sizes = struct.unpack_from(f">{2 * dimensions}i", array, _EMPTY.size)[::2]
+    start = _EMPTY.size + 8 * dimensions
+    elements = np.frombuffer(array, _ELEMENT, math.prod(sizes), start)
     return elements["value"].astype(np.int64)

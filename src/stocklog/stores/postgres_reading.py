@@ -15,6 +15,7 @@ from stocklog.inventory.balances import Balances
 from stocklog.stores.model import Names, Position, Sources
 from stocklog.stores.postgres_columns import integers_of
 from stocklog.stores.postgres_connect import Target, explained
+from stocklog.stores.postgres_schema import KEYS_A_PART
 from stocklog.stores.sql_history import SqlHistory
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class PostgresReader(SqlHistory):
 
     def names(self) -> Names:
         """Every name and key."""
-        key_skus, key_locations = self._of_keys(("sku", "location"))
+        key_skus, key_locations = self._columns("keys", "key", ("sku", "location"))
         return Names(self._texts("skus"), self._texts("locations"), key_skus, key_locations)
 
     def sources(self) -> Sources:
@@ -109,7 +110,7 @@ class PostgresReader(SqlHistory):
     def key(self, sku: str, location: str) -> int | None:
         """The code of one key."""
         found: int | None = self._value(
-            "SELECT key FROM balances WHERE sku = (SELECT code FROM skus WHERE name = %s) "
+            "SELECT key FROM keys WHERE sku = (SELECT code FROM skus WHERE name = %s) "
             "AND location = (SELECT code FROM locations WHERE name = %s)",
             (sku, location),
         )
@@ -118,39 +119,52 @@ class PostgresReader(SqlHistory):
     # -- balances -----------------------------------------------------------------------------
 
     def _key_count(self) -> int:
-        highest = self._value("SELECT max(key) FROM balances")
+        highest = self._value("SELECT max(key) FROM keys")
         return 0 if highest is None else int(highest) + 1
 
-    def _of_keys(self, columns: Sequence[str]) -> I64:
-        """int64[columns, keys] of all keys."""
+    def _columns(self, table: str, number: str, names: Sequence[str], each: int = 1) -> I64:
+        """int64[columns, keys] of a table of which each row has so many keys.
+
+        Args:
+            table: its name.
+            number: the column that numbers its rows from 0.
+            names: the columns.
+            each: keys of a row; its values are arrays if there are several.
+        """
         count = self._key_count()
-        found = np.zeros((len(columns), count), np.int64)
-        arrays = ", ".join(f"array_agg({name})" for name in ("key", *columns))
-        query = f"SELECT {arrays} FROM balances WHERE key >= %s AND key < %s"  # noqa: S608
-        for first in range(0, count, _KEYS_AT_ONCE):
-            last = min(count, first + _KEYS_AT_ONCE)
+        rows = -(-count // each)
+        found = np.zeros((len(names), rows, each), np.int64)
+        arrays = ", ".join(f"array_agg({name})" for name in (number, *names))
+        query = f"SELECT {arrays} FROM {table} WHERE {number} >= %s AND {number} < %s"  # noqa: S608
+        step = max(1, _KEYS_AT_ONCE // each)
+        for first in range(0, rows, step):
             with explained(self._target), self._db.cursor(binary=True) as cursor:
-                cursor.execute(query.encode(), (first, last))
+                cursor.execute(query.encode(), (first, min(rows, first + step)))
                 result = cursor.pgresult
                 assert result is not None
-                keys, *values = (
-                    integers_of(result.get_value(0, at)) for at in range(len(columns) + 1)
+                numbers, *values = (
+                    integers_of(result.get_value(0, at)) for at in range(len(names) + 1)
                 )
-            for row, column in zip(found, values, strict=True):
-                row[keys] = column
-        return found
+            for column, its in zip(found, values, strict=True):
+                column[numbers] = its.reshape(len(numbers), each)
+        return found.reshape(len(names), -1)[:, :count]
 
     def balances(self, key: int | None = None) -> I64:
         """int64[5, keys]: the columns of `Balances` of all keys, or of one."""
         if key is None:
-            return self._of_keys(Balances.COLUMNS)
-        query = f"SELECT {', '.join(Balances.COLUMNS)} FROM balances WHERE key = %s"  # noqa: S608
+            return self._columns("balances", "part", Balances.COLUMNS, KEYS_A_PART)
+        place = key % KEYS_A_PART + 1
+        columns = ", ".join(f"{name}[{place}]" for name in Balances.COLUMNS)
+        query = (
+            f"SELECT {columns} FROM keys JOIN balances ON part = {key // KEYS_A_PART} "  # noqa: S608
+            "WHERE key = %s"
+        )
         rows = self._rows(query, (key,))
         return np.array(rows, np.int64).reshape(-1, len(Balances.COLUMNS)).T
 
     def stock(self) -> I64:
         """int64[2, keys]: on hand and reserved of all keys."""
-        return self._of_keys(("on_hand", "reserved"))
+        return self._columns("balances", "part", ("on_hand", "reserved"), KEYS_A_PART)
 
     def close(self) -> None:
         """Let go of the session."""

@@ -1,8 +1,12 @@
 """The tables of a PostgreSQL store, in a schema of its own.
 
 As in SQLite: `stock` is a view with names for other tools, and the history is in blobs.
-Those are compressed already, so the server is told not to try again. The balances leave
-half of each page free, so that a row that changes stays on its page and no index changes.
+Those are compressed already, so the server is told not to try again.
+
+A commit changes the balances of most keys, and the server takes several microseconds for a
+row that changes, however short it is. So a row has the balances of 32 keys, as arrays; it
+stays below the 2 kB from which on the server would store it elsewhere. Half of each page is
+left free, so that a row that changes stays on its page and no index changes.
 """
 
 from __future__ import annotations
@@ -12,10 +16,11 @@ import hashlib
 from stocklog.inventory.balances import Balances
 
 __all__ = [
-    "BALANCE_COLUMNS",
     "DEFAULT_SCHEMA",
     "INDEXES",
     "INSERT_BALANCES",
+    "INSERT_KEYS",
+    "KEYS_A_PART",
     "MARK",
     "SCHEMA",
     "UPDATE_BALANCES",
@@ -28,8 +33,11 @@ DEFAULT_SCHEMA = "stocklog"
 MARK = "stocklog store"
 """Comment on the table `meta`, which marks the schema as ours."""
 
-BALANCE_COLUMNS = ("key", "sku", "location", *Balances.COLUMNS)
-"""Columns of the table `balances`; sku and location are codes."""
+KEYS_A_PART = 32
+"""Keys whose balances are in one row; the last row has zeros behind them."""
+
+_ARRAYS = ", ".join(f"{name} bigint[] NOT NULL" for name in Balances.COLUMNS)
+_PLACE = f"(keys.key % {KEYS_A_PART})::int + 1"
 
 SCHEMA = (
     "CREATE TABLE meta (name text PRIMARY KEY, value text NOT NULL)",
@@ -38,10 +46,9 @@ SCHEMA = (
     'CREATE TABLE locations (code bigint PRIMARY KEY, name text COLLATE "C" NOT NULL)',
     """CREATE TABLE sources (code bigint PRIMARY KEY, name text COLLATE "C" NOT NULL,
         newest bigint NOT NULL, sequence bigint NOT NULL)""",
-    """CREATE TABLE balances (key bigint PRIMARY KEY, sku bigint NOT NULL,
-        location bigint NOT NULL, on_hand bigint NOT NULL, reserved bigint NOT NULL,
-        count_time bigint NOT NULL, count_offset bigint NOT NULL, delta_time bigint NOT NULL
-        ) WITH (fillfactor = 50)""",
+    """CREATE TABLE keys (key bigint PRIMARY KEY, sku bigint NOT NULL,
+        location bigint NOT NULL)""",
+    f"CREATE TABLE balances (part bigint PRIMARY KEY, {_ARRAYS}) WITH (fillfactor = 50)",
     """CREATE TABLE segments (id bigint PRIMARY KEY, first_offset bigint NOT NULL,
         last_offset bigint NOT NULL, first_update bigint NOT NULL, updates bigint NOT NULL,
         legs bigint NOT NULL, oldest bigint NOT NULL, newest bigint NOT NULL,
@@ -63,36 +70,46 @@ SCHEMA = (
         ALTER origins SET STORAGE EXTERNAL""",
     "ALTER TABLE sums ALTER totals SET STORAGE EXTERNAL, ALTER early SET STORAGE EXTERNAL",
     "ALTER TABLE ids ALTER numbers SET STORAGE EXTERNAL, ALTER texts SET STORAGE EXTERNAL",
-    """CREATE VIEW stock AS
-        SELECT skus.name AS sku, locations.name AS location_id, on_hand, reserved,
-            on_hand - reserved AS available
-        FROM balances JOIN skus ON skus.code = balances.sku
-            JOIN locations ON locations.code = balances.location""",
+    f"""CREATE VIEW stock AS
+        SELECT skus.name AS sku, locations.name AS location_id, on_hand[{_PLACE}] AS on_hand,
+            reserved[{_PLACE}] AS reserved, on_hand[{_PLACE}] - reserved[{_PLACE}] AS available
+        FROM keys JOIN balances ON balances.part = keys.key / {KEYS_A_PART}
+            JOIN skus ON skus.code = keys.sku
+            JOIN locations ON locations.code = keys.location""",  # noqa: S608
 )
 
 INDEXES = (
     "CREATE UNIQUE INDEX skus_name ON skus (name)",
     "CREATE UNIQUE INDEX locations_name ON locations (name)",
-    "CREATE UNIQUE INDEX balances_place ON balances (sku, location)",
+    "CREATE UNIQUE INDEX keys_place ON keys (sku, location)",
 )
 """Made once most keys are there; see `stocklog.stores.schema`."""
 
 
-def _arrays(columns: tuple[str, ...]) -> str:
-    return f"unnest({', '.join(f'%({name})s' for name in columns)})"
+INSERT_KEYS = "INSERT INTO keys SELECT * FROM unnest(%(key)s, %(sku)s, %(location)s)"
+"""Writes new keys, given as one array a column."""
 
 
-_CHANGING = ("key", *Balances.COLUMNS)
+def _part(name: str) -> str:
+    """The piece of a long array that belongs into the n-th row."""
+    first, last = f"(n * {KEYS_A_PART} - {KEYS_A_PART - 1})::int", f"(n * {KEYS_A_PART})::int"
+    return f"(%({name})s)[{first}:{last}] AS {name}"
 
-INSERT_BALANCES = f"INSERT INTO balances SELECT * FROM {_arrays(BALANCE_COLUMNS)}"  # noqa: S608
-"""Writes balances of new keys, given as one array a column."""
+
+_PARTS = (
+    f"SELECT part, {', '.join(_part(name) for name in Balances.COLUMNS)} "  # noqa: S608
+    "FROM unnest(%(part)s) WITH ORDINALITY AS parts (part, n)"
+)
+
+INSERT_BALANCES = f"INSERT INTO balances {_PARTS}"
+"""Writes new rows of balances: an array of their numbers, and the balances of their keys one
+row behind the other, an array a column."""
 
 UPDATE_BALANCES = (
     f"UPDATE balances SET {', '.join(f'{name} = changed.{name}' for name in Balances.COLUMNS)} "  # noqa: S608
-    f"FROM {_arrays(_CHANGING)} AS changed ({', '.join(_CHANGING)}) "
-    "WHERE balances.key = changed.key"
+    f"FROM ({_PARTS}) AS changed WHERE balances.part = changed.part"
 )
-"""Writes balances of keys that are there, given likewise; their SKU and location stay."""
+"""Writes rows that are there, given likewise."""
 
 
 def lock_number(schema: str) -> int:

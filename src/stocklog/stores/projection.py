@@ -128,6 +128,7 @@ class Projection:
         self, before: Position, names_before: Sizes, segment: Segment, sources: I64, changed: I64
     ) -> Commit:
         names, coder = self._sizes, self.coder
+        changed = self._with_their_groups(changed)
         seen = np.flatnonzero(np.bincount(sources, minlength=1))
         return Commit(
             before,
@@ -149,6 +150,15 @@ class Projection:
                 *(getattr(self._balances, name)[changed] for name in Balances.COLUMNS),
             ],
         )
+
+    def _with_their_groups(self, keys: I64) -> I64:
+        """The keys and all others of their groups, as the store writes them."""
+        each = self._store.KEYS_TOGETHER
+        if each == 1:
+            return keys
+        groups = keys[np.flatnonzero(np.diff(keys // each, prepend=-1))] // each
+        whole = (groups[:, None] * each + np.arange(each)).reshape(-1)
+        return whole[whole < len(self._balances)]
 
     def settle(self) -> None:
         """Wait until everything that was taken is written.

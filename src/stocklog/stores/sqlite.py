@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
 import numpy as np
@@ -35,6 +35,8 @@ _KEY_PARTS = 64
 
 class SqliteStore(SqliteReader):
     """A store in an SQLite file; the arguments are those of `SqliteFile`."""
+
+    KEYS_TOGETHER: ClassVar[int] = 1
 
     # -- whose it is ----------------------------------------------------------------------
 
