@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,21 @@ def run(broker: NodeInfo, folder: Path, *words: str) -> dict[str, dict[str, floa
     report = json.loads((folder / f"bench-{words[0]}.json").read_text())
     figures: dict[str, dict[str, float]] = report["sections"][0]["figures"]
     return figures
+
+
+def test_a_port_where_pika_finds_nothing_is_said_before_anything_is_measured(
+    one_broker: NodeInfo,
+) -> None:
+    with socket.socket() as nobody:  # bound, and not listening
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        done = stocklog(
+            "bench", "intake", "--only", "pika", "--amqp-port", str(port), uri=one_broker.uri
+        )
+    assert done.returncode == 2, done.stderr
+    assert f"pika cannot reach the broker by AMQP 0-9-1: 127.0.0.1:{port} answers" in done.stderr
+    assert "--amqp-port; 0 leaves pika out" in done.stderr
+    assert "warm-up" not in done.stderr
 
 
 def test_intake_measures_what_was_asked_for(broker: NodeInfo, tmp_path: Path) -> None:

@@ -35,7 +35,10 @@ _TEXT = (
 
 def measure(bench: Bench, report: Report) -> None:
     """Run all contenders and add their tables to the report."""
-    measured = interleave(chosen(_contenders(bench), bench.only), bench.rounds, bench.tell)
+    contenders = chosen(_contenders(bench), bench.only)
+    if any(each.name.startswith("pika") for each in contenders):
+        bench.check_amqp()
+    measured = interleave(contenders, bench.rounds, bench.tell)
     report.sections.append(rates_section("Intake", _TEXT, measured))
     report.sections.append(targets_section("Intake: targets", measured, INTAKE))
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stocklog.bench.processes import run_measured
 from stocklog.errors import StocklogError
 
 __all__ = ["Job", "Result", "run_job"]
-
-_LONGEST = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,26 +109,12 @@ def _run(command: list[str], job: Job, text: str, status: int = 0) -> tuple[str,
     if job.tls_ca:
         environment["STOCKLOG_TLS_CA"] = job.tls_ca
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            command, stdin=subprocess.PIPE, stdout=out, stderr=err, text=True, env=environment
-        )
-        assert process.stdin is not None
-        try:
-            process.stdin.write(text)
-            process.stdin.close()
-            _, ended, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(ended)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+        used = run_measured(command, environment, text=text, out=out, err=err)
         out.seek(0)
         err.seek(0)
-        if process.returncode != status:
+        if used.status != status:
             raise StocklogError(
-                f"{job.peer} {job.verb} ended with status {process.returncode}, not {status}: "
+                f"{job.peer} {job.verb} ended with status {used.status}, not {status}: "
                 f"{err.read()[-2000:].strip()}"
             )
-        # Linux counts kilobytes, macOS bytes.
-        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return out.read(), usage.ru_utime + usage.ru_stime, peak
+        return out.read(), used.cpu_seconds, used.peak_bytes

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from stocklog.bench.ledger_updates import LOCATIONS, publish, publish_late_counts
+from stocklog.bench.processes import run_measured
 from stocklog.bench.report import Column, Report, Section
 from stocklog.bench.streams import Bench
 from stocklog.errors import StocklogError
@@ -117,27 +117,16 @@ def _project(bench: Bench, stream: str, plan: LedgerPlan, name: str, messages: i
         words = ["project", "-e", "--stream", stream, "--store", plan.store]
         words += ["--summary", str(summary), "--quiet"]
         begun = time.perf_counter()
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "stocklog", *words],
-            env={**os.environ, "STOCKLOG_URI": bench.uri},
-        )
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        process.returncode = os.waitstatus_to_exitcode(status)
+        command = [sys.executable, "-m", "stocklog", *words]
+        used = run_measured(command, {**os.environ, "STOCKLOG_URI": bench.uri})
         wall = time.perf_counter() - begun
-        if process.returncode:
-            raise StocklogError(f"`stocklog project` ended with status {process.returncode}")
+        if used.status:
+            raise StocklogError(f"`stocklog project` ended with status {used.status}")
         facts = json.loads(summary.read_text())
     done = facts["updates"] + facts["duplicates"]
     if done != messages:
         raise StocklogError(f"{done:,} of {messages:,} updates of the step {name!r} were read")
-    # Linux counts kilobytes, macOS bytes.
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    step = _Step(name, messages, facts, wall, usage.ru_utime + usage.ru_stime, peak)
+    step = _Step(name, messages, facts, wall, used.cpu_seconds, used.peak_bytes)
     bench.tell(f"{name}: {step.rate:,.0f}/s" if messages else f"{name}: {wall:.1f} s")
     return step
 

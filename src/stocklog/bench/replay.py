@@ -36,6 +36,8 @@ def measure(bench: Bench, report: Report) -> None:
     """Fill the streams, run all contenders and add their tables to the report."""
     streams = _Streams(bench)
     contenders = chosen(_contenders(bench, streams), bench.only)
+    if any(each.name.startswith("pika") for each in contenders):
+        bench.check_amqp()
     measured = interleave(contenders, bench.rounds, bench.tell)
     report.sections.append(rates_section("Replay", _TEXT, measured))
     report.sections.append(targets_section("Replay: targets", measured, REPLAY))

@@ -60,6 +60,7 @@ def measure(bench: Bench, report: Report) -> None:
     """Run each case with and without the slow reader and add the tables to the report."""
     cases = [("stream", _STREAM_RATE), ("stream", _CLASSIC_RATE)]
     if bench.amqp_port:
+        bench.check_amqp()
         cases.append(("classic queues", _CLASSIC_RATE))
     kept: dict[str, list[dict[str, Any]]] = {}
     for number in range(bench.rounds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,13 @@ import numpy as np
 
 from stocklog.bench.job import Job
 from stocklog.bench.updates import BROKEN
-from stocklog.errors import StocklogError
+from stocklog.errors import StocklogError, UsageError
 from stocklog.stream import StreamArguments, StreamClient
 
 __all__ = ["Bench"]
 
 _RETENTION = 60_000_000_000
+_PATIENCE = 5.0
 
 
 @dataclass(slots=True)
@@ -91,6 +93,22 @@ class Bench:
     def classic(self, purpose: str) -> str:
         """The name of a classic queue that a pika run declares."""
         return f"stocklog-bench-{purpose}-{secrets.token_hex(4)}"
+
+    def check_amqp(self) -> None:
+        """See that something takes connections where pika will make them.
+
+        Raises:
+            UsageError: nothing does.
+        """
+        host = self.client.uri.hosts[0][0]
+        try:
+            socket.create_connection((host, self.amqp_port), _PATIENCE).close()
+        except OSError as error:
+            raise UsageError(
+                f"pika cannot reach the broker by AMQP 0-9-1: {host}:{self.amqp_port} answers "
+                f"{error.strerror or error}",
+                "Give its port with --amqp-port; 0 leaves pika out",
+            ) from error
 
     def delete_queue(self, name: str) -> None:
         """Delete a classic queue by AMQP 0-9-1."""
