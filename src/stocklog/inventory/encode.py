@@ -38,7 +38,7 @@ __all__ = ["Encoded", "Encoder", "encode"]
 _LOW, _HIGH = -1_000, 10_000
 
 #: The pool is emptied of rendered dictionaries when it has grown past this many bytes.
-_MAX_POOL = 64 << 20
+_MAX_POOL = 32 << 20
 
 #: Optional fields are rare when at most one row in so many has any.
 _RARE = 4
@@ -64,7 +64,7 @@ def encode(batch: pl.DataFrame | pa.Table | pa.RecordBatch, lead: bytes = b"") -
     """Writes each update as canonical JSON behind a copy of `lead`.
 
     Blocks of about 10,000 rows are the quickest. Each thread has an encoder of its own,
-    which remembers the dictionaries it has rendered (some 64 MB at most).
+    which remembers the dictionaries it has rendered (some 32 MB at most).
 
     Args:
         batch: n valid updates in columns named as in `UPDATE_SCHEMA`; optional ones may be
