@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pa_parquet
 import pytest
 from feed_helpers import frame, read_file
 
@@ -180,3 +181,14 @@ def test_a_year_of_a_supermarket_chain_comes_out_to_the_unit():
         .collect()
     )
     assert ours.sort(key).equals(theirs.select(ours.columns).sort(key))
+
+
+def test_a_column_whose_name_is_no_utf8_is_one_clear_error(tmp_path):
+    path = tmp_path / "stock.parquet"
+    arrow = base().rename({"sku": "sku_abc"}).to_arrow()
+    pa_parquet.write_table(arrow, path, store_schema=False)
+    data = path.read_bytes()
+    assert b"sku_abc" in data
+    path.write_bytes(data.replace(b"sku_abc", b"sku_a\x82c"))
+    with pytest.raises(FeedError, match=r"stock\.parquet cannot be read as Parquet"):
+        open_feed(path)

@@ -43,7 +43,7 @@ class ParquetFeed:
         try:
             self._file = pa_parquet.ParquetFile(file, pre_buffer=False)
             schema = self._file.schema_arrow
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # a name that is no UTF-8
             raise _damaged(name, error) from error
         self._handle = file
         self._coded: pa_parquet.ParquetFile | None = None
