@@ -264,18 +264,23 @@ def test_a_reader_that_hands_out_the_whole_chunk_fails_the_same_oracle(
         publisher.flush(10)
         with pytest.raises(AssertionError, match="began with"):
             check_last(1000, 1000, naive_numbers(open_connection(client.uri), stream_name))
-        failures = 0
         with BusyProducer(publisher, 1001) as producer:
             producer.before = 0
-            for _ in range(20):
-                connection = open_connection(client.uri)
-                low = producer.confirmed
-                received = naive_numbers(connection, stream_name)
-                try:
-                    check_last(low, producer.sent, received)
-                except AssertionError:
-                    failures += 1
-        assert failures > 0
+            # One try finds it only where the last chunk was confirmed already, which is a matter
+            # of luck beside a busy producer.
+            assert any(naive_fails(client, stream_name, producer) for _ in range(2000))
+
+
+def naive_fails(client: StreamClient, stream: str, producer: BusyProducer) -> bool:
+    """Whether the oracle refuses what such a reader gets now."""
+    connection = open_connection(client.uri)
+    low = producer.confirmed
+    received = naive_numbers(connection, stream)
+    try:
+        check_last(low, producer.sent, received)
+    except AssertionError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("received", [[], [4, 5], [8, 9], [5, 7], [5, 5, 6], [6, 5]], ids=str)
