@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stocklog.bench import launch
+from stocklog.stream.connection import WAKE_UP
 
 __all__ = ["Used", "run_measured"]
 
@@ -56,9 +57,20 @@ def run_measured(
             stdin=subprocess.PIPE, stdout=out, stderr=err, text=True, env=dict(environment),
         )  # fmt: skip
         try:
-            process.communicate(text)
+            _wait_for(process, text)
         except BaseException:
             process.terminate()
             process.wait()
             raise
         return Used(*json.loads(found.read_text()))
+
+
+def _wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """In pieces: once Polars is imported, Ctrl-C does not end a wait without end (`WAKE_UP`)."""
+    while True:
+        try:
+            process.communicate(text, timeout=WAKE_UP)
+        except subprocess.TimeoutExpired:
+            text = ""  # sent already
+        else:
+            return
