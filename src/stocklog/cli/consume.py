@@ -92,6 +92,14 @@ OFFSET begins with
     help="With --name, if retention has cut what comes next: go on with the first that is kept, "
     "with what is new, or end with an error.  [default: first]",
 )
+@click.option(
+    "--connections",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="As many may read at the same time, where a long range is of tiny chunks.",
+)
 @broker_options
 @report_options
 def consume(
@@ -105,6 +113,7 @@ def consume(
     name: str | None,
     reset: bool,
     on_truncated: str | None,
+    connections: int,
     broker: BrokerChoice,
     report: Report,
 ) -> int:
@@ -156,6 +165,7 @@ def consume(
                     memory=memory,
                     reset=reset,
                     on_truncated=on_truncated or "first",
+                    connections=connections,
                     on_tick=progress if progress.shows else ignore,
                     on_note=report.warn,
                     on_attached=lambda: report.note(intent),

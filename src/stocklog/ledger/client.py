@@ -20,7 +20,7 @@ from stocklog.ledger.connect import Connection, open_connection
 from stocklog.ledger.memory import Memory
 from stocklog.ledger.producer import LINGER, Producer
 from stocklog.ledger.streams import ensure_stream
-from stocklog.stream import OffsetSpec, StreamClient, Subscriber, parse_offset
+from stocklog.stream import CONNECTIONS, OffsetSpec, StreamClient, Subscriber, parse_offset
 
 __all__ = ["Batch", "Client", "Consumer", "InvalidMessage", "Producer", "connect"]
 
@@ -120,6 +120,7 @@ class Client:
         name: str | None = None,
         reset: bool = False,
         on_truncated: str = "first",
+        connections: int = CONNECTIONS,
     ) -> Consumer:
         """Read a stream, which is made if there is none. Reading removes nothing.
 
@@ -135,12 +136,14 @@ class Client:
             on_truncated: if retention has cut what the named reader wants next: `first` goes
                 on with the first that is kept, `next` with what is new, `fail` is an error.
                 `Consumer.gaps` has what is missing.
+            connections: how many may read at the same time where a long range turns out to
+                be of tiny chunks; 1: never more than one.
 
         Returns:
             Iterate it for batches; it is attached as soon as this returns.
 
         Raises:
-            UsageError: the offset, the name or `on_truncated` cannot be meant.
+            UsageError: the offset, the name, `on_truncated` or `connections` cannot be meant.
             StreamError: what comes next was cut, and that is to be an error.
         """
         spec: OffsetSpec | None = parse_offset(str(offset))
@@ -153,7 +156,9 @@ class Client:
             spec = memory.start(spec, reset=reset, on_truncated=on_truncated)
         subscriber = None
         if spec is not None:
-            subscriber = self.stream_client.subscriber(stream, spec, until_end=until_end)
+            subscriber = self.stream_client.subscriber(
+                stream, spec, until_end=until_end, connections=connections
+            )
         consumer = Consumer(subscriber, memory)
         self._open.append(consumer)
         return consumer

@@ -16,7 +16,7 @@ from stocklog.ledger.memory import Memory
 from stocklog.ledger.pipeline import OnTick, Tick, ignore, mapped
 from stocklog.ledger.writers import Sink
 from stocklog.protocol.chunk import MessageBlock
-from stocklog.stream import OffsetSpec, StreamClient, Subscriber, parse_offset
+from stocklog.stream import CONNECTIONS, OffsetSpec, StreamClient, Subscriber, parse_offset
 
 __all__ = ["ConsumeSummary", "consume"]
 
@@ -110,6 +110,7 @@ def consume(
     memory: Memory | None = None,
     reset: bool = False,
     on_truncated: str = "first",
+    connections: int = CONNECTIONS,
     on_tick: OnTick = ignore,
     on_note: Callable[[str], None] = lambda text: None,
     on_attached: Callable[[], None] = lambda: None,
@@ -129,6 +130,7 @@ def consume(
             taken is stored. A sink that holds rows back until it is closed is closed first.
         reset: begin at `offset` whatever is stored.
         on_truncated: see `Memory.start`.
+        connections: see `StreamClient.subscriber`.
         on_tick: gets the state of the job after each batch.
         on_note: gets a line about what the reader should know, such as a gap.
         on_attached: called once the reader's place in the stream is fixed.
@@ -152,7 +154,9 @@ def consume(
     reading = _Reading(sink, memory, summary, count, on_tick, on_note)
     if spec is not None:
         with (
-            client.subscriber(stream, spec, until_end=until_end) as subscriber,
+            client.subscriber(
+                stream, spec, until_end=until_end, connections=connections
+            ) as subscriber,
             Lag(client, subscriber, asks=on_tick is not ignore) as lag,
         ):
             on_attached()

@@ -10,7 +10,15 @@ from zlib_ng import zlib_ng
 from stocklog.errors import ProtocolError
 from stocklog.protocol.compression import BytesLike, as_view
 
-__all__ = ["HEADER_SIZE", "USER", "ChunkHeader", "check_crc", "count_records", "parse_header"]
+__all__ = [
+    "HEADER_SIZE",
+    "USER",
+    "ChunkHeader",
+    "check_crc",
+    "count_records",
+    "end_of",
+    "parse_header",
+]
 
 HEADER_SIZE = 48
 """Bytes of a chunk's header as delivered; trailer and bloom filter are never sent."""
@@ -81,6 +89,15 @@ def count_records(view: BytesLike) -> int:
         view: the chunk from its first byte on.
     """
     return int.from_bytes(view[4:8], "big")
+
+
+def end_of(view: BytesLike) -> int:
+    """The offset behind a chunk's last as it says itself; nothing about it is checked yet.
+
+    Args:
+        view: the chunk from its first byte on.
+    """
+    return int.from_bytes(view[24:32], "big") + count_records(view)
 
 
 def check_crc(header: ChunkHeader, data: BytesLike) -> None:

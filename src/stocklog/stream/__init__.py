@@ -9,10 +9,11 @@ from stocklog.stream.client import StreamClient, StreamMetadata
 from stocklog.stream.offsets import OffsetSpec, parse_offset
 from stocklog.stream.options import PublisherOptions
 from stocklog.stream.publisher import Publisher
-from stocklog.stream.subscriber import Subscriber
+from stocklog.stream.subscriber import CONNECTIONS, Subscriber
 from stocklog.stream.uri import StreamURI
 
 __all__ = [
+    "CONNECTIONS",
     "OffsetSpec",
     "Publisher",
     "PublisherOptions",

@@ -27,7 +27,7 @@ from stocklog.stream.offsets import OffsetSpec, parse_offset
 from stocklog.stream.options import PublisherOptions
 from stocklog.stream.positions import Probe
 from stocklog.stream.publisher import Publisher
-from stocklog.stream.subscriber import MAX_BYTES, Subscriber
+from stocklog.stream.subscriber import CONNECTIONS, MAX_BYTES, Subscriber
 from stocklog.stream.uri import StreamURI
 
 __all__ = ["StreamClient", "StreamMetadata"]
@@ -285,6 +285,7 @@ class StreamClient:
         *,
         until_end: bool = False,
         max_bytes: int = MAX_BYTES,
+        connections: int = CONNECTIONS,
     ) -> Subscriber:
         """Open a subscriber.
 
@@ -293,12 +294,16 @@ class StreamClient:
             offset: where to begin, see `stocklog.stream.offsets`.
             until_end: end with the last message that is committed now.
             max_bytes: about how many bytes may wait or be on the way.
+            connections: how many may read at the same time where a long range turns out to
+                be of tiny chunks, as slow writers leave them; 1: never more than one.
 
         Raises:
-            UsageError: the offset is none.
+            UsageError: the offset is none, or there are fewer connections than one.
             StreamNotFoundError, CommandError: the broker refuses.
         """
         spec = parse_offset(offset) if isinstance(offset, str) else offset
+        if connections < 1:
+            raise UsageError(f"A reader needs one connection at least, not {connections}")
         has_replicas = bool(self.metadata([stream])[stream].replicas)
         return Subscriber(
             lambda: self._connect_to_stream(stream, leader=False),
@@ -307,6 +312,7 @@ class StreamClient:
             until_end=until_end,
             max_bytes=max_bytes,
             recover=self._recover,
+            connections=connections,
             leader=(lambda: self._connect_to_stream(stream, leader=True)) if has_replicas else None,
         )
 

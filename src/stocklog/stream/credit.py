@@ -20,12 +20,13 @@ class CreditPolicy:
 
     Args:
         max_bytes: what may be on the way or waiting, as far as sizes can be foreseen.
+        expects: bytes that a chunk is expected to have; 0: not known.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, expects: int = 0) -> None:
         self._max_bytes = max_bytes
-        self._size = 0.0
-        self._target = 1
+        self._size = float(expects)
+        self._target = _MOST if expects else 1
         self._owed = 1  # chunks that the broker may still send
 
     def received(self, chunks: int, size: int) -> None:
@@ -35,11 +36,13 @@ class CreditPolicy:
         # Rising at once and falling slowly: memory is what is bounded.
         self._size = mean if mean > self._size else 0.9 * self._size + 0.1 * mean
 
-    def grant(self, waiting: int) -> int:
+    def grant(self, waiting: int, left: int | None = None) -> int:
         """How many more chunks to ask for now.
 
         Args:
             waiting: chunks that have come and wait to be taken.
+            left: chunks that may still be wanted, at most; None: any number. What comes
+                behind the end costs the broker as much as the rest.
 
         Returns:
             0 until half of the room is free, so that one frame asks for many.
@@ -48,8 +51,10 @@ class CreditPolicy:
         # At most twice as many as before: a log that begins with tiny chunks may go on with
         # large ones, and what is asked for cannot be taken back.
         target = int(min(_MOST, 2 * self._target, max(_FEWEST, room)))
-        missing = target - self._owed - waiting
-        if missing < max(1, target // 2):
+        missing, enough = target - self._owed - waiting, target // 2
+        if left is not None:
+            missing, enough = min(missing, left - self._owed), min(enough, left - self._owed)
+        if missing < max(1, enough):
             return 0
         self._target = target
         self._owed += missing

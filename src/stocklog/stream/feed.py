@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 
 from stocklog.errors import ConnectionLostError, StreamError
 from stocklog.protocol import frames
-from stocklog.protocol.chunk_header import count_records
+from stocklog.protocol.chunk_header import count_records, end_of
 from stocklog.protocol.frames import Key, Offset
 from stocklog.stream.connection import WAKE_UP, Connection
 from stocklog.stream.credit import CreditPolicy
+from stocklog.stream.positions import at_offset
 
 __all__ = ["Feed"]
 
@@ -21,6 +23,11 @@ _TOGETHER = 3 << 20
 _RECORDS_TOGETHER = 15_000
 # Undocumented, and a cheap read of the log as it is on 3.10.8 and 4.0.5.
 _ALL_CHUNKS = {"chunk_selector": "all"}
+# Of a bulk of tiny chunks the reading thread waits a little for more after few, and whoever
+# takes waits for many: on a busy machine waking up costs ten times what a tiny chunk does.
+_FEW_BYTES = 8 << 10
+_PAUSE_S = 0.01
+_MANY = 1000
 # How often a reading thread that is held back looks whether a heartbeat is due.
 _BEAT_EVERY_S = 0.5
 
@@ -34,9 +41,14 @@ class Feed:
         start: where to attach.
         max_bytes: about how many bytes may wait or be on the way; at least two chunks.
         sees_all: let the broker's own chunks (tracking records) come too.
+        until: the last offset that is wanted, None without an end. A chunk holds one offset
+            at least, so no more chunks are asked for than offsets are left.
+        expects: bytes that a chunk is expected to have; 0: not known, so that credit begins
+            with one chunk and grows.
 
     Attributes:
         lost: why nothing more comes, None while more may.
+        gathers: whether chunks are wanted by the thousand rather than at once.
 
     Raises:
         StreamNotFoundError, CommandError: the broker refuses the subscription.
@@ -50,11 +62,16 @@ class Feed:
         max_bytes: int,
         *,
         sees_all: bool = False,
+        until: int | None = None,
+        expects: int = 0,
     ) -> None:
         self.connection = connection
         self.lost: StreamError | None = None
+        self.gathers = expects > 0
+        self.until = until
+        self._reached = (start.value or 0) if start.kind == at_offset(0).kind else 0
         self._stream = stream
-        self._credit = CreditPolicy(max_bytes)
+        self._credit = CreditPolicy(max_bytes, expects)
         self._chunks: deque[memoryview] = deque()
         self._waiting = 0
         self._most_waiting = 2 * max_bytes
@@ -70,6 +87,11 @@ class Feed:
             credit=1,
             properties=_ALL_CHUNKS if sees_all else {},
         )
+        if expects:
+            with self._came:
+                credit = self._credit.grant(len(self._chunks), self._left())
+            if credit:
+                self._ask(credit)
 
     # -- what the connection tells, on its thread -----------------------------------------
 
@@ -83,8 +105,27 @@ class Feed:
             self._chunks.extend(chunks)
             self._waiting += size
             self._credit.received(len(chunks), size)
-            self._came.notify_all()
+            if self.until is not None:
+                self._reached = end_of(chunks[-1])
+            if not self.gathers or self._is_enough():
+                self._came.notify_all()
             self._hold_back()
+        if self.gathers and size < _FEW_BYTES:
+            time.sleep(_PAUSE_S)
+
+    def _left(self) -> int | None:
+        """How many chunks may be wanted still, at most."""
+        return None if self.until is None else max(0, self.until - self._reached + 1)
+
+    def _is_enough(self) -> bool:
+        """Whether nobody should wait for more of a bulk to come together."""
+        return (
+            len(self._chunks) >= _MANY
+            or self._waiting > self._most_waiting // 4
+            or self._left() == 0
+            or self.lost is not None
+            or self._woken
+        )
 
     def _hold_back(self) -> None:
         """Stop reading the socket while far more waits than was meant to.
@@ -116,15 +157,19 @@ class Feed:
         """Take the chunks that wait, some 3 MB or 15,000 messages, and ask for as many more.
 
         Args:
-            timeout: seconds to wait for the first, a quarter of one at most; None: that.
+            timeout: seconds to wait for the first (where it `gathers`, for many), a quarter
+                of one at most; None: that.
 
         Returns:
             Chunks in the order of the log; none when the time is over, nothing more will
             come (`lost`), or `wake` was called.
         """
         with self._came:
-            if not self._chunks and self.lost is None and not self._woken:
-                self._came.wait(WAKE_UP if timeout is None else min(timeout, WAKE_UP))
+            most = WAKE_UP if timeout is None else min(timeout, WAKE_UP)
+            if self.gathers:
+                self._came.wait_for(self._is_enough, most)
+            elif not self._chunks and self.lost is None and not self._woken:
+                self._came.wait(most)
             taken, size, records = [], 0, 0
             while self._chunks and size < _TOGETHER and records < _RECORDS_TOGETHER:
                 taken.append(self._chunks.popleft())
@@ -132,7 +177,7 @@ class Feed:
                 records += count_records(taken[-1])
             self._waiting -= size
             self._came.notify_all()
-            credit = self._credit.grant(len(self._chunks)) if taken else 0
+            credit = self._credit.grant(len(self._chunks), self._left()) if taken else 0
             asks = credit and self.lost is None
         if asks:
             self._ask(credit)

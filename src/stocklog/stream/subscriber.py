@@ -1,14 +1,12 @@
 """Reading a stream from a place, to an end or for ever, whatever happens to the connection.
 
-The connection's thread puts chunks into a queue that credit bounds in bytes;
-whoever iterates takes them, and only then asks for more. A slow reader so holds
-back nobody but itself.
-
 Everything that is asked in offsets becomes "from N" before reading begins:
 `last` is the offset of the last message that a barrier found, so the chunk that
-contains it is cut in front of it; `-e` ends at that offset too. After a lost
-connection reading goes on at the next offset that is owed, and hands over
-nothing twice.
+contains it is cut in front of it; `-e` ends at that offset too.
+
+One connection reads (`reading`). Where its chunks turn out tiny and many of them
+are left before a known end, the rest is cut into stripes that several connections
+read ahead (`stripes`), handed over in the order of the log all the same.
 """
 
 from __future__ import annotations
@@ -16,32 +14,34 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Self
 
 from stocklog.errors import StreamError
-from stocklog.protocol import chunk
-from stocklog.protocol.chunk import ChunkHeader, MessageBlock
-from stocklog.protocol.frames import Offset
+from stocklog.protocol.chunk import MessageBlock
 from stocklog.stream.connection import Connection
-from stocklog.stream.feed import Feed
 from stocklog.stream.offsets import OffsetSpec
 from stocklog.stream.plan import ReadPlan, asks_for_end, plan_reading
 from stocklog.stream.positions import Probe, at_offset
-from stocklog.stream.recovery import Attempts
+from stocklog.stream.reading import RangeReader, Seen
+from stocklog.stream.stripes import ENOUGH_CHUNKS, Stripe, StripeSize, are_tiny, share_out
 
-__all__ = ["Subscriber"]
+__all__ = ["CONNECTIONS", "MAX_BYTES", "Subscriber"]
 
 log = logging.getLogger(__name__)
 
-# A range that the clock ends is over when no chunk has come for so long.
-_QUIET_S = 1.0
 MAX_BYTES = 16 << 20
-# The broker's own records take offsets too, never so many in a row; a jump this long is a cut.
-_LONG_JUMP = 10_000
+CONNECTIONS = 4
+"""With four 3.10.8 gives out half as much again as with one, on two cores; eight are slower."""
+# Seconds that `close` waits for connections that read ahead.
+_CLOSE_S = 5.0
+# After so many stripes that failed a broker is taken for one that does not want several.
+_MOST_FAILURES = 3
 
 
 class Subscriber:
-    """Reads one stream over a connection of its own.
+    """Reads one stream over connections of its own: one, and several where that is faster.
 
     Args:
         connect: opens a connection to a node with a replica of the stream.
@@ -52,8 +52,10 @@ class Subscriber:
         recover: connect again when the connection is lost.
         leader: opens a connection to the leader, to find the end of the log: a replica may
             be behind. None: `connect` leads there anyway.
+        connections: how many may read a long range of tiny chunks at the same time.
 
     Attributes:
+        plan: what is read.
         notes: what the reader should be told (an offset that retention has cut, ...).
         gaps: (first, last) offsets that retention cut away before they were read.
 
@@ -71,39 +73,40 @@ class Subscriber:
         max_bytes: int = MAX_BYTES,
         recover: bool = True,
         leader: Callable[[], Connection] | None = None,
+        connections: int = CONNECTIONS,
     ) -> None:
         self.stream = stream
-        self.notes: list[str] = []
-        self.gaps: list[tuple[int, int]] = []
         self._connect = connect
+        self._leader = leader or connect
         self._max_bytes = max_bytes
         self._recovers = recover
+        self._connections = connections
         self._closing = threading.Event()
-        self._attempts: Attempts | None = None
-        self._last_taken = time.monotonic()
-        self._owed: int | None = None
-        self._feed: Feed | None = None
+        self._lock = threading.Lock()
+        self._sources: deque[RangeReader | Stripe] = deque()
+        self._stripe_size: StripeSize | None = None
+        self._spread_next = self._spread_end = 0
+        self._failures = 0
+        self._missing: tuple[int, int] | None = None
         at_leader = leader() if leader and asks_for_end(offset, until_end=until_end) else None
         connection = at_leader or connect()
         try:
             self.plan: ReadPlan = plan_reading(
                 Probe(connection, stream), offset, until_end=until_end
             )
-            self.notes += self.plan.notes
-            self.gaps += self.plan.gaps
+            self.notes: list[str] = list(self.plan.notes)
+            self.gaps: list[tuple[int, int]] = list(self.plan.gaps)
             if at_leader is not None or self.plan.is_empty:
                 connection.close()
             if not self.plan.is_empty:
                 connection = connection if at_leader is None else connect()
-                self._feed = self._attach(connection, self.plan.start)
+                reader = self._plain(self.plan, None)
+                reader.begin(connection)
+                self._sources.append(reader)
         except BaseException:
             connection.close()
             raise
         self._ended = self.plan.is_empty
-
-    def _attach(self, connection: Connection, start: Offset) -> Feed:
-        sees_all = self.plan.sees_all
-        return Feed(connection, self.stream, start, self._max_bytes, sees_all=sees_all)
 
     # -- reading ------------------------------------------------------------------------
 
@@ -136,149 +139,188 @@ class Subscriber:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._ended:
-            if self._closing.is_set() or self._feed is None:
+            if self._closing.is_set():
                 self._ended = True
                 break
-            taken = self._feed.take(self._wait_time(deadline))
-            if taken:
-                self._last_taken, self._attempts = time.monotonic(), None
-                block = self._decode(taken)
-                if len(block.offsets):
-                    return block
-            elif self._feed.lost is not None:
-                self._mend(self._feed.lost, deadline)
-            else:
-                self._end_by_clock()
-            if not taken and deadline is not None and time.monotonic() >= deadline:
-                return None
+            source = self._sources[0]
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            block = source.next(left)
+            self._collect_gaps(source, block)
+            if source.ended:
+                self._advance(source)
+            elif source.seen.chunks >= ENOUGH_CHUNKS:
+                self._look(source)
+            if block is not None:
+                return block
+            if deadline is not None and time.monotonic() >= deadline:
+                break
         return None
 
-    def _wait_time(self, deadline: float | None) -> float | None:
-        left = self.plan.seconds_to_end()
-        if left == 0:
-            left = _QUIET_S
-        if deadline is not None:
-            remaining = max(0.0, deadline - time.monotonic())
-            left = remaining if left is None else min(left, remaining)
-        return left
+    def _plain(self, plan: ReadPlan, owed: int | None) -> RangeReader:
+        return RangeReader(
+            self._connect,
+            self.stream,
+            plan,
+            max_bytes=self._max_bytes,
+            recover=self._recovers,
+            owed=owed,
+        )
 
-    def _decode(self, taken: list[memoryview]) -> MessageBlock:
-        parts: list[tuple[ChunkHeader, memoryview]] = []
-        skipped: list[tuple[int, int]] = []
-        for view in taken:
-            header = chunk.parse_header(view)
-            if self.plan.is_past(header):
-                self._ended = True
-                break
-            if self.plan.wants(header):
-                data = view[chunk.HEADER_SIZE :]
-                chunk.check_crc(header, data)
-                if self._owed is not None and header.chunk_id > self._owed:
-                    skipped.append((self._owed, header.chunk_id))
-                parts.append((header, data))
-                self._owed = header.chunk_id + header.records
-            if self.plan.ends_with(header):
-                self._ended = True
-                break
-        if skipped:
-            self._explain(skipped)
-        return self.plan.cut(chunk.decode(parts))
+    # -- over several connections ---------------------------------------------------------
 
-    def _end_by_clock(self) -> None:
-        """A range whose last moment has passed ends when nothing more is on the way."""
-        if self.plan.seconds_to_end() == 0 and time.monotonic() - self._last_taken > _QUIET_S:
+    def _look(self, source: RangeReader | Stripe) -> None:
+        """Read the rest over several connections if what came lately says that it pays."""
+        seen, source.seen = source.seen, Seen()
+        if isinstance(source, Stripe):
+            if seen.chunks and not are_tiny(seen):
+                self._spread_end = self._spread_next - 1  # no more of them
+        elif self._spread_next == 0 and source.owed is not None:
+            self._spread(source, seen, source.owed)
+
+    def _spread(self, reader: RangeReader, seen: Seen, owed: int) -> None:
+        until = reader.plan.until
+        if until is None or reader.plan.until_ms is not None:
+            return
+        size = share_out(seen, until - owed + 1, self._connections, self._max_bytes)
+        if size is not None and reader.plan.sees_all:
+            # The range may end behind the log, and a stripe waits for nothing that is to come.
+            until = min(until, self._last_committed())
+            size = share_out(seen, until - owed + 1, self._connections, self._max_bytes)
+            self._connections = self._connections if size is not None else 1
+        if size is None:
+            return
+        own_end = owed + size.offsets - 1
+        self._stripe_size, self._spread_next, self._spread_end = size, own_end + 1, until
+        reader.narrow(own_end)
+        self._begin_stripes()
+
+    def _last_committed(self) -> int:
+        """The last message's offset; -1 when that cannot be found out."""
+        try:
+            connection = self._leader()
+        except StreamError:
+            return -1
+        try:
+            last = Probe(connection, self.stream).last()
+        except StreamError:
+            return -1
+        finally:
+            connection.close()
+        return -1 if last is None else last
+
+    def _begin_stripes(self) -> None:
+        """Keep as many connections at work as may be."""
+        size = self._stripe_size
+        while (
+            size is not None
+            and len(self._sources) < self._connections
+            and self._spread_next <= self._spread_end
+        ):
+            first = self._spread_next
+            last = min(first + size.offsets - 1, self._spread_end)
+            self._spread_next = last + 1
+            self._add(Stripe(self._connect, self.stream, first, last, size))
+
+    def _add(self, source: RangeReader | Stripe, *, in_front: bool = False) -> None:
+        with self._lock:
+            if in_front:
+                self._sources.appendleft(source)
+            else:
+                self._sources.append(source)
+            if self._closing.is_set():
+                source.stop()
+
+    def _advance(self, source: RangeReader | Stripe) -> None:
+        """Go on behind a source that has ended."""
+        if self._closing.is_set():
+            return
+        if not self._spread_next:
             self._ended = True
+            return
+        with self._lock:
+            self._sources.popleft()
+        if isinstance(source, RangeReader):
+            source.close()
+        else:
+            self._look(source)
+            if source.failure is not None:
+                self._replace(source, source.failure)
+        self._begin_stripes()
+        if not self._sources:
+            self._go_on_alone()
 
-    # -- when something is missing --------------------------------------------------------
+    def _replace(self, stripe: Stripe, failure: Exception) -> None:
+        """Read the rest of a stripe as ever: whatever is wrong shows, or is mended, there."""
+        if not self._recovers:
+            raise failure
+        owed = stripe.owed or 0
+        self._spread_end = self._spread_next - 1
+        self._failures += 1
+        if self._failures >= _MOST_FAILURES:
+            self._connections = 1
+        log.warning(
+            "reading %s: %s; going on at offset %d over one connection", self.stream, failure, owed,
+            extra={"event": "stripe_failed", "stream": self.stream, "cause": str(failure),
+                   "offset": owed},
+        )  # fmt: skip
+        self._add(self._plain(self._part_of_plan(owed, stripe.last), owed), in_front=True)
 
-    def _explain(self, skipped: list[tuple[int, int]]) -> None:
-        """Notice offsets that were skipped because retention was faster than the reader.
+    def _go_on_alone(self) -> None:
+        owed = self._spread_next
+        self._spread_next, self._stripe_size = 0, None
+        if self.plan.until is not None and owed > self.plan.until:
+            self._ended = True
+            self._tell_missing()
+        else:
+            self._add(self._plain(self._part_of_plan(owed, self.plan.until), owed))
 
-        Asked once for all chunks that were taken together: it costs a connection, and where
-        readers store offsets one by one every other offset is the broker's own.
+    def _part_of_plan(self, first: int, last: int | None) -> ReadPlan:
+        whole = last == self.plan.until
+        return ReadPlan(at_offset(first), first, until=last, sees_all=whole and self.plan.sees_all)
 
-        Args:
-            skipped: the offset that was owed, and the one that came.
-        """
-        first = self._first_kept()
-        for owed, came in skipped:
-            # A reader goes on inside a segment that is cut already, and then jumps to the
-            # first that is kept; small jumps before that are the broker's own records.
-            if first is not None and first > owed and (came >= first or came - owed > _LONG_JUMP):
-                self._tell_gap(owed, came - 1)
+    # -- what is missing ------------------------------------------------------------------
 
-    def _tell_gap(self, first: int, last: int) -> None:
+    def _collect_gaps(self, source: RangeReader | Stripe, block: MessageBlock | None) -> None:
+        """Tell a gap once, also if it reaches over the border of two stripes."""
+        for first, last in source.gaps:
+            if self._missing is not None and first == self._missing[1] + 1:
+                self._missing = (self._missing[0], last)
+            else:
+                self._tell_missing()
+                self._missing = (first, last)
+        source.gaps.clear()
+        behind = block is not None and self._missing and block.offsets[-1] > self._missing[1]
+        if behind or not self._spread_next:
+            self._tell_missing()
+
+    def _tell_missing(self) -> None:
+        if self._missing is None:
+            return
+        first, last = self._missing
+        self._missing = None
         self.gaps.append((first, last))
         self.notes.append(
             f"Offsets {first} to {last} are gone: retention cut them before they were read. "
             "Read faster, or keep more (`stocklog stream create --help`)"
         )
 
-    def _first_kept(self) -> int | None:
-        try:
-            connection = self._connect()
-        except StreamError:
-            return None
-        try:
-            return Probe(connection, self.stream).first()
-        except StreamError:
-            return None
-        finally:
-            connection.close()
-
-    def _mend(self, cause: StreamError, deadline: float | None) -> None:
-        """Make one attempt to attach again, at the offset that is owed."""
-        if not self._recovers:
-            raise cause
-        if self._attempts is None:
-            self._attempts = Attempts()
-        wait = self._attempts.wait()
-        if deadline is not None:
-            wait = min(wait, max(0.0, deadline - time.monotonic()))
-        if self._closing.wait(wait):
-            return
-        assert self._feed is not None
-        doing = f"reading {self.stream}"
-        self._feed.connection.close()
-        try:
-            self._feed = self._reattach()
-        except StreamError as error:
-            if not self._attempts.is_worth_another(error):
-                raise
-            self._attempts.tell_failed(log, doing, error, stream=self.stream)
-            return
-        self._attempts.tell_mended(
-            log, doing, cause, self._feed.connection.where, f"going on at offset {self._owed}",
-            stream=self.stream, offset=self._owed,
-        )  # fmt: skip
-
-    def _reattach(self) -> Feed:
-        connection = self._connect()
-        try:
-            if self._owed is None:
-                return self._attach(connection, self.plan.start)
-            first = Probe(connection, self.stream).first()
-            if first is not None and first > self._owed:
-                self._tell_gap(self._owed, first - 1)
-                self._owed = first
-            # Records of the chunk that contains it were handed over already.
-            self.plan.wanted = max(self.plan.wanted, self._owed)
-            return self._attach(connection, at_offset(self._owed))
-        except BaseException:
-            connection.close()
-            raise
-
     # -- the end ------------------------------------------------------------------------
 
     def close(self) -> None:
         """End reading; whoever waits in `next` gets None. Always ends."""
-        self._closing.set()
-        feed = self._feed
-        if feed is not None:
-            feed.wake()
-            feed.connection.close()
+        with self._lock:
+            self._closing.set()
+            sources = list(self._sources)
+            for source in sources:
+                source.stop()
+        deadline = time.monotonic() + _CLOSE_S
+        for source in sources:
+            if isinstance(source, RangeReader):
+                source.close()
+            else:
+                source.join(max(0.0, deadline - time.monotonic()))
 
-    def __enter__(self) -> Subscriber:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
