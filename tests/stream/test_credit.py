@@ -94,3 +94,20 @@ def test_whoever_takes_everything_is_never_left_without_credit(
         assert broker.credit + len(broker.waiting) > 0
     broker.take(len(broker.waiting))
     assert broker.credit > 0
+
+
+def test_no_more_chunks_are_asked_for_than_may_be_wanted() -> None:
+    policy, got, credit = CreditPolicy(16 << 20, expects=300), 0, 1
+    while got < 5_000:
+        credit += policy.grant(0, 5_000 - got)
+        assert credit > 0, "nothing is on the way, and more is wanted"
+        assert got + credit <= 5_000
+        count = max(1, credit // 3)
+        policy.received(count, count * 300)
+        got, credit = got + count, credit - count
+    assert policy.grant(0, 0) == 0
+
+
+def test_what_is_expected_to_be_small_is_asked_for_by_the_thousand_at_once() -> None:
+    assert CreditPolicy(1 << 20, expects=300).grant(0) == (1 << 20) // 300 - 1
+    assert CreditPolicy(1 << 20).grant(0) == 1

@@ -36,6 +36,14 @@ class CreditPolicy:
         # Rising at once and falling slowly: memory is what is bounded.
         self._size = mean if mean > self._size else 0.9 * self._size + 0.1 * mean
 
+    def is_low(self, left: int | None = None) -> bool:
+        """Whether little is on the way, and more could be asked for once it is taken.
+
+        Args:
+            left: as in `grant`.
+        """
+        return self._owed <= self._target // 2 and (left is None or left > self._owed)
+
     def grant(self, waiting: int, left: int | None = None) -> int:
         """How many more chunks to ask for now.
 

@@ -119,10 +119,12 @@ class Feed:
 
     def _is_enough(self) -> bool:
         """Whether nobody should wait for more of a bulk to come together."""
+        left = self._left()
         return (
             len(self._chunks) >= _MANY
             or self._waiting > self._most_waiting // 4
-            or self._left() == 0
+            or left == 0
+            or (bool(self._chunks) and self._credit.is_low(left))
             or self.lost is not None
             or self._woken
         )
