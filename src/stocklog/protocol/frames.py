@@ -318,6 +318,8 @@ def split_deliver(frame: memoryview) -> tuple[int, memoryview]:
     Returns:
         The subscription's id and the chunk.
     """
+    if len(frame) > 4 and frame[3] == 1 and frame[2] == 0:  # as nearly all are
+        return frame[4], frame[5:]
     version = int.from_bytes(frame[2:4], "big")
     if version not in (1, 2):
         raise ProtocolError(f"The broker sent a Deliver frame of version {version}, known: 1, 2")

@@ -7,6 +7,8 @@ one (a chunk) gets a buffer of its own, so that it is never copied.
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 
 from stocklog.errors import ProtocolError
@@ -15,6 +17,7 @@ from stocklog.protocol.frames import Key
 __all__ = ["FrameReader"]
 
 _SCRATCH = 256 * 1024
+_SIZE = struct.Struct(">I")
 # Below this a frame is copied out of the scratch buffer; above, it may own memory.
 _OWN_BUFFER = 64 * 1024
 
@@ -73,13 +76,15 @@ class FrameReader:
 
     def _cut(self) -> list[memoryview]:
         view, filled, position = self._view, self._filled, 0
+        size_at, fits_any = _SIZE.unpack_from, min(self.max_frame, self.max_chunk)
         ends: list[tuple[int, int]] = []
         while filled - position >= 4:
-            size = int.from_bytes(view[position : position + 4], "big")
+            (size,) = size_at(view, position)
             end = position + 4 + size
             if end > filled:
                 break
-            self._check(size, view[position + 4 : position + 8])
+            if not 4 <= size <= fits_any:
+                self._check(size, view[position + 4 : position + 8])
             ends.append((position + 4, end))
             position = end
         # One copy for all whole frames, since the scratch memory is used again.
