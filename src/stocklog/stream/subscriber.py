@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from stocklog.errors import StreamError
+from stocklog.errors import StocklogError, StreamError
 from stocklog.protocol.chunk import MessageBlock
 from stocklog.stream.connection import Connection
 from stocklog.stream.offsets import OffsetSpec
@@ -144,7 +144,11 @@ class Subscriber:
                 break
             source = self._sources[0]
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            block = source.next(left)
+            try:
+                block = source.next(left)
+            except StocklogError:
+                self._tell_missing()
+                raise
             self._collect_gaps(source, block)
             if source.ended:
                 self._advance(source)
