@@ -111,6 +111,14 @@ def test_event_order_is_by_key_then_time_then_offset(
     assert order == wanted
 
 
+@pytest.mark.parametrize("last", [(2, 8, 4), (2, 7, 4), (2, 7, 2), (0, 9, 9), (2, 6, 9)])
+def test_rows_in_order_stay_and_one_out_of_order_is_seen(last: tuple[int, int, int]) -> None:
+    rows = [(0, 9, 1), (1, 5, 2), (2, 7, 3), last]
+    keys, times, offsets = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    wanted = sorted(range(len(rows)), key=rows.__getitem__)
+    assert event_order(keys, times, offsets).tolist() == wanted
+
+
 def test_keys_too_large_to_be_packed_are_ordered_all_the_same() -> None:
     keys = np.array([2**61, 3, 2**61], np.int64)
     times = np.array([5, 9, 4], np.int64)
@@ -126,5 +134,5 @@ def test_nothing_and_a_single_leg_are_histories_too(size: int) -> None:
               "offset": 0}]
         )  # fmt: skip
     assert running(legs).on_hand.tolist() == [4] * size
-    assert len(last_of_each(legs)) == size
+    assert len(last_of_each(legs.keys, legs.times, legs.offsets)) == size
     assert len(Legs.none()) == 0

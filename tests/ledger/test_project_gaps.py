@@ -53,7 +53,7 @@ def read(log: Log, start: _Start, position: Position | None = None, **options: A
     for name, value in options.items():
         setattr(pieces, name, value)
     told = [
-        (piece.clock.offsets[0], piece.mark.offset, piece.gap)
+        (piece[0].offsets[0], piece[0].offsets[-1], piece[1])
         for piece in pieces.read(1000)
         if piece is not None
     ]

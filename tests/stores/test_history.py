@@ -150,6 +150,9 @@ def test_sums_tell_what_came_after_any_moment_before_their_own(
     of_segment = Sums.unpack(before.since, *before.pack())
     found = np.zeros(5, np.int64)
     of_segment.add_after(np.array(moments), found)
+    again = np.zeros(5, np.int64)
+    of_segment.add_after(np.array(moments), again, max(moments))
+    assert again.tolist() == found.tolist()
     for key, moment in enumerate(moments):
         later = sum(
             value
@@ -166,6 +169,13 @@ def test_sums_are_for_all_moments_before_the_first_of_64_parts_of_the_deltas() -
     assert found.since == 100
     assert sorted(found.early_times) == list(range(100))
     assert found.totals.sum() == 6400
+
+
+def test_keys_that_are_not_wanted_do_not_change_what_the_others_get() -> None:
+    found = Sums.of(legs_of([(key, 10 + n, ADJUSTMENT, 1) for n in range(64) for key in (0, 1)]))
+    sums = np.zeros(2, np.int64)
+    found.add_after(np.array([5, np.iinfo(np.int64).max]), sums, 5)
+    assert sums[0] == 64
 
 
 def test_a_segment_without_deltas_has_nothing_to_add_whatever_is_asked() -> None:

@@ -98,26 +98,29 @@ class Balances:
             np.add.at(self.reserved, legs.keys[reservations], legs.values[reservations])
         counts = np.flatnonzero(legs.kinds == COUNT)
         if counts.size:
-            self._apply_counts(legs[counts], deltas_after)
-        self._apply_deltas(legs)
+            self._apply_counts(legs, counts, deltas_after)
+        if counts.size + reservations.size < len(legs):
+            self._apply_deltas(legs)
         touched = np.zeros(self._keys, np.bool_)
         touched[legs.keys] = True
         return np.flatnonzero(touched)
 
-    def _apply_counts(self, counts: Legs, deltas_after: DeltasAfter) -> None:
-        newest = counts[last_of_each(counts)]
-        there, then = self.count_time[newest.keys], self.count_offset[newest.keys]
-        newer = (newest.times > there) | ((newest.times == there) & (newest.offsets > then))
-        newest = newest[newer]
-        keys = newest.keys
-        self.on_hand[keys] = newest.values
-        self.count_time[keys] = newest.times
-        self.count_offset[keys] = newest.offsets
+    def _apply_counts(self, legs: Legs, counts: I64, deltas_after: DeltasAfter) -> None:
+        keys, times, offsets = legs.keys[counts], legs.times[counts], legs.offsets[counts]
+        newest = last_of_each(keys, times, offsets)
+        keys, times, offsets = keys[newest], times[newest], offsets[newest]
+        there = self.count_time[keys]
+        newer = (times > there) | ((times == there) & (offsets > self.count_offset[keys]))
+        if not newer.all():
+            newest, keys, times, offsets = newest[newer], keys[newer], times[newer], offsets[newer]
+        self.on_hand[keys] = legs.values[counts[newest]]
+        self.count_time[keys] = times
+        self.count_offset[keys] = offsets
         # An earlier batch has smaller offsets, so a delta of the same time lies before it.
-        late = self.delta_time[keys] > newest.times
+        late = self.delta_time[keys] > times
         if late.any():
             keys = keys[late]
-            self.on_hand[keys] += deltas_after(keys, newest.times[late])
+            self.on_hand[keys] += deltas_after(keys, times[late])
 
     def _apply_deltas(self, legs: Legs) -> None:
         deltas = is_delta(legs.kinds)
@@ -139,10 +142,16 @@ class Balances:
         np.maximum.at(self.delta_time, keys, times)
 
 
-def last_of_each(legs: Legs) -> I64:
-    """The row of the last leg of each key by (time, offset); rows by key."""
-    order = event_order(legs.keys, legs.times, legs.offsets)
-    chosen: I64 = order[last_rows(legs.keys[order])]
+def last_of_each(keys: I64, times: I64, offsets: I64) -> I64:
+    """The row of the last leg of each key by (time, offset); rows by key.
+
+    Args:
+        keys: int64[n], not negative.
+        times: int64[n].
+        offsets: int64[n].
+    """
+    order = event_order(keys, times, offsets)
+    chosen: I64 = order[last_rows(keys[order])]
     return chosen
 
 

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from stocklog.errors import StoreError, StreamNotFoundError
 from stocklog.ledger.batch import decode
-from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore
+from stocklog.ledger.pipeline import OnTick, Tick, ahead, ignore, mapped
 from stocklog.stores.coding import COLUMNS, Batch, Coded, Mark
 from stocklog.stores.model import Gap, Position, Store
 from stocklog.stores.projection import Projection
@@ -35,8 +35,9 @@ __all__ = ["COMMIT_ROWS", "ProjectSummary", "project"]
 COMMIT_ROWS = 1_000_000
 """Updates in a commit when there are many to catch up with."""
 
-_CODED_ROWS = 1 << 18
-"""Updates that are made numbers of together."""
+_CODED_ROWS = 1 << 16
+"""Updates that are made numbers of together: so few that hardly any are left to be coded when
+the last ones of a file have been decoded."""
 
 _PATIENCE = 1.0
 """Seconds that an update waits at most for others, before it is coded and once more before
@@ -138,7 +139,7 @@ def project(
             offset += f"..{last}"
         with client.subscriber(stream, offset, until_end=until_end) as subscriber:
             pieces = _Pieces(subscriber, position, start, accept_gap=accept_gap, stop=stop)
-            read = ahead(pieces.read(commit_rows), stop=stop)
+            read = mapped(pieces.read(commit_rows), _decoded, stop=stop)
             coded = _coded(_gathered(read, min(_CODED_ROWS, commit_rows), Batch.joined), projection)
             for batch in ahead(_gathered(coded, commit_rows, Coded.joined), depth=1):
                 if batch is None:
@@ -253,8 +254,12 @@ def _cut(store: Store, gap: Gap) -> StoreError:
 # -- reading --------------------------------------------------------------------------------
 
 
+_Piece: TypeAlias = "tuple[MessageBlock, Gap | None]"
+"""Messages, and what is missing before them."""
+
+
 class _Pieces:
-    """Blocks of the stream, decoded, from behind what the store has.
+    """Blocks of the stream from behind what the store has.
 
     Attributes:
         refused: the gap at which reading ended, `None` if there was none.
@@ -278,8 +283,8 @@ class _Pieces:
         self._stop = stop
         self.refused: Gap | None = None
 
-    def read(self, rows: int) -> Iterator[Batch | None]:
-        """Batches of at most so many rows; `None` when there is nothing to read just now."""
+    def read(self, rows: int) -> Iterator[_Piece | None]:
+        """Pieces of at most so many rows; `None` when there is nothing to read just now."""
         while not (self._stop and self._stop.is_set()):
             block = self._subscriber.next(_POLL)
             if block is None:
@@ -291,7 +296,7 @@ class _Pieces:
                 block = self._without_known(block)
             for part, gap in self._at_gaps(block):
                 for at in range(0, len(part.offsets), rows):
-                    yield _decoded(part[at : at + rows], None if at else gap)
+                    yield part[at : at + rows], None if at else gap
             if self.refused is not None:
                 return
 
@@ -339,7 +344,10 @@ def _mark(block: MessageBlock, row: int) -> Mark:
     return Mark(int(block.offsets[row]), int(block.timestamps[row]), digest)
 
 
-def _decoded(block: MessageBlock, gap: Gap | None) -> Batch:
+def _decoded(piece: _Piece | None) -> Batch | None:
+    if piece is None:
+        return None
+    block, gap = piece
     decoded = decode(block)
     return Batch(
         decoded.updates.select(COLUMNS),

@@ -311,7 +311,13 @@ class Coder:
     def _codes_of_keys(self, skus: I64, places: I64) -> I64:
         keys, new = self._keys.codes(_pairs(skus, places))
         if new.size:
-            self._pairs = np.concatenate([self._pairs, [skus[new], places[new]]], axis=1)
+            known, count = len(self._keys) - len(new), len(self._keys)
+            if count > self._pairs.shape[1]:
+                room = np.zeros((2, max(count, known * 3 // 2)), np.int64)
+                room[:, :known] = self._pairs[:, :known]
+                # Whole at once: `places` may be read in another thread meanwhile.
+                self._pairs = room
+            self._pairs[:, known:count] = skus[new], places[new]
         return keys
 
 

@@ -49,12 +49,12 @@ def deltas_after(
     """
     sums = np.zeros(key_count, np.int64)
     moments = _by_key(key_count, keys, times)
-    earliest = int(times.min())
+    earliest, latest = int(times.min()), int(times.max())
     later = [info for info in infos if info.holds_later_than(earliest)]
     summed = [info for info in later if _blocks(info, key_count, keys) > _FEW_BLOCKS]
     since = dict.fromkeys((info.id for info in later), NEVER)
     for number, found in read_ahead((info.id, store.sums(info.id)) for info in summed):
-        found.add_after(moments, sums)
+        found.add_after(moments, sums, latest)
         since[number] = found.since
     for info in later:
         left = times >= since[info.id]

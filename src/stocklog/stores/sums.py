@@ -73,16 +73,21 @@ class Sums:
             values[early],
         )
 
-    def add_after(self, moments: I64, sums: I64) -> None:
+    def add_after(self, moments: I64, sums: I64, latest: int = _NEVER) -> None:
         """Add what happened later than a moment of each key, for the moments before `since`.
 
         Args:
             moments: int64[keys], by key; the largest there is for keys that are not wanted.
-            sums: int64[keys], by key; changed.
+            sums: int64[keys], by key; changed, also for keys that are not wanted.
+            latest: no moment of a key that is wanted is later.
         """
-        wanted = moments[self.keys] < self.since
-        keys = self.keys[wanted]
-        sums[keys] += self.totals[wanted]
+        if latest < self.since:
+            # What is added to keys that nobody wants costs less than picking out the others.
+            sums[self.keys] += self.totals
+        else:
+            wanted = moments[self.keys] < self.since
+            keys = self.keys[wanted]
+            sums[keys] += self.totals[wanted]
         its = moments[self.early_keys]
         off = (self.early_times <= its) & (its < self.since)
         np.subtract.at(sums, self.early_keys[off], self.early_values[off])
