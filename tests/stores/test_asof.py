@@ -16,6 +16,7 @@ from golden_cases import HERE, OTHER, Case, cases
 from stock_histories import START, logs, moments
 from stocklog.errors import StoreError, UsageError
 from stocklog.ledger.questions import open_ledger
+from stocklog.stores import asof
 from store_driver import moment, project
 
 Stores = Callable[[], AbstractContextManager[str]]
@@ -36,7 +37,9 @@ def test_every_answer_is_that_of_the_reference(
 ) -> None:
     # What lay before the first message may have been cut: asking for it is refused.
     known = data.draw(st.integers(log[0]["offset"], log[-1]["offset"]))
-    with stores() as store:
+    with stores() as store, pytest.MonkeyPatch.context() as patch:
+        # However few legs of a block are wanted: all are unpacked, or those alone.
+        patch.setattr(asof, "_SPARSE", data.draw(st.sampled_from([0, 4])))
         project(store, log, size)
         with open_ledger(store) as ledger:
             for when, then in ((None, None), (at, None), (None, known), (at, known)):

@@ -23,6 +23,7 @@ from stocklog.stores.packing import (
     split,
     unpack,
     unpack_many,
+    unpack_some,
     unpack_some_texts,
     unpack_texts,
 )
@@ -44,6 +45,8 @@ def test_integers_come_back_out_of_a_blob(values: list[int]) -> None:
     assert [part.tolist() for part in many] == [values, values[:1], []]
     parts = split(pack_many([column, column[:1]]))
     assert [unpack(part).tolist() for part in parts] == [values, values[:1]]
+    every_other = np.arange(0, len(values), 2)
+    assert unpack_some(pack(column), every_other).tolist() == values[::2]
 
 
 @given(TEXTS)
@@ -58,7 +61,8 @@ def test_texts_come_back_out_of_a_blob(values: list[str]) -> None:
 @given(st.binary(max_size=60))
 def test_a_damaged_blob_is_a_store_error_and_nothing_else(blob: bytes) -> None:
     some: Any = lambda blob: unpack_some_texts(blob, np.arange(2))  # noqa: E731
-    for read in (unpack, unpack_many, unpack_texts, some, split):
+    some_integers: Any = lambda blob: unpack_some(blob, np.arange(2))  # noqa: E731
+    for read in (unpack, unpack_many, unpack_texts, some, some_integers, split):
         with contextlib.suppress(StoreError):
             read(blob)
 

@@ -8,8 +8,9 @@ Segments that lie outside the limits are not read at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from stocklog.inventory.balances import NEVER, last_rows, running
 from stocklog.inventory.legs import RESERVATION, Legs, is_delta
 from stocklog.stores.model import Store
-from stocklog.stores.packing import unpack, unpack_many
+from stocklog.stores.packing import split, unpack, unpack_some
 from stocklog.stores.segments import Block, SegmentInfo
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["Limits", "balance_of", "balances_of_all", "legs_of", "read_ahead"]
 
 _FOREVER = np.iinfo(np.int64).max
+
+_SPARSE = 4
+"""Legs of which one is wanted, from which on it pays to unpack that one alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def balances_of_all(
     for info in infos:
         counts, _ = store.counts(info.id)
         summing.add_counts(counts if limits.covers(info) else counts[limits.of(counts)])
-    blocks = (_Read.of(info, block) for info in infos for block in store.packed(info.id))
+    blocks = (_Read.of(info, block, limits) for info in infos for block in store.packed(info.id))
     for read in read_ahead(blocks):
         summing.add(read, None if limits.covers(read.info) else limits)
     return summing.on_hand, summing.reserved, summing.present
@@ -104,17 +108,25 @@ def balances_of_all(
 
 Item = TypeVar("Item")
 
+_AT_ONCE = 4
+"""Blocks, or sums of a segment, that go from thread to thread together."""
+
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next one of which is made in a second thread.
+    """The same items, the next few of which are made in a second thread.
 
     Unpacking a block and working on one take about as long, and both let go of Python's lock.
+    A few at once, since waking a thread takes about as long as a block too.
     """
     with ThreadPoolExecutor(1, "stocklog-read") as pool:
-        coming: Future[Item | None] = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item
+        coming = pool.submit(_next_few, items)
+        while few := coming.result():
+            coming = pool.submit(_next_few, items)
+            yield from few
+
+
+def _next_few(items: Iterator[Item]) -> list[Item]:
+    return list(islice(items, _AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +135,44 @@ class _Read:
 
     Attributes:
         info: of its segment.
+        rows: int64[n], the legs that were unpacked; `None`: all of the block.
         keys: int64[n].
         times: int64[n].
         block: all of it.
     """
 
     info: SegmentInfo
+    rows: I64 | None
     keys: I64
     times: I64
     block: Block
 
     @classmethod
-    def of(cls, info: SegmentInfo, block: Block) -> _Read:
-        """Unpack it."""
-        keys, times, _ = block.places_of()
-        return cls(info, unpack(keys), unpack(times), block)
+    def of(cls, info: SegmentInfo, block: Block, limits: Limits) -> _Read:
+        """Unpack it; of a block of which few legs happened in time, those alone.
+
+        Hardly any segment is wholly later than a moment: a few of its updates were late by
+        days. So a question about the past passes over all that came since.
+        """
+        packed_keys, packed_times, _ = block.places_of()
+        times = unpack(packed_times)
+        if info.newest > limits.at:
+            rows = np.flatnonzero(times <= limits.at)
+            if _SPARSE * len(rows) < len(times):
+                return cls(info, rows, unpack_some(packed_keys, rows), times[rows], block)
+        return cls(info, None, unpack(packed_keys), times, block)
 
     def offsets(self) -> I64:
-        """Its offsets, int64[n], which few questions need."""
-        return unpack(self.block.places_of()[2])
+        """The offsets, int64[n], which few questions need."""
+        return self._column(self.block.places_of()[2])
+
+    def effects(self) -> tuple[I64, I64]:
+        """Kinds and values, int64[n] each."""
+        kinds, values = split(self.block.effects)
+        return self._column(kinds), self._column(values)
+
+    def _column(self, blob: memoryview) -> I64:
+        return unpack(blob) if self.rows is None else unpack_some(blob, self.rows)
 
 
 class _Summing:
@@ -171,7 +202,9 @@ class _Summing:
             limits: what of it counts; `None`: all.
         """
         keys, times = read.keys, read.times
-        kinds, values = unpack_many(read.block.effects)
+        if not len(keys):
+            return
+        kinds, values = read.effects()
         inside = None if limits is None else self._inside(read, limits)
         counted = self._time[keys]
         deltas = is_delta(kinds)

@@ -34,6 +34,7 @@ __all__ = [
     "split",
     "unpack",
     "unpack_many",
+    "unpack_some",
     "unpack_some_texts",
     "unpack_texts",
 ]
@@ -70,14 +71,40 @@ def unpack(blob: bytes | memoryview) -> I64:
     Raises:
         StoreError: it was not made by `pack`, or is damaged.
     """
+    columns, count, smallest = _ranks(blob)
+    return _joined(columns, count, smallest)
+
+
+def unpack_some(blob: bytes | memoryview, rows: I64) -> I64:
+    """A few of the integers of a blob, at a fraction of the price of all.
+
+    Args:
+        blob: of `pack`.
+        rows: int64[n], their places.
+
+    Raises:
+        StoreError: the blob was not made by `pack`, or is damaged.
+    """
+    columns, count, smallest = _ranks(blob)
+    if rows.size and rows.max() >= count:
+        raise StoreError(f"A column of the store is damaged: it has {count} values", _DAMAGED)
+    return _joined(columns[:, rows], len(rows), smallest)
+
+
+def _ranks(blob: bytes | memoryview) -> tuple[NDArray[np.uint8], int, int]:
+    """The bytes of each rank (uint8[width, count]), how many values, and the smallest."""
     try:
         width, count, smallest = _HEAD.unpack_from(blob)
-        if not width:
-            return np.full(count, smallest, np.int64)
-        data = lz4.block.decompress(memoryview(blob)[_HEAD.size :])
-        columns = np.frombuffer(data, np.uint8).reshape(width, count)
+        data = lz4.block.decompress(memoryview(blob)[_HEAD.size :]) if width else b""
+        return np.frombuffer(data, np.uint8).reshape(width, count), count, smallest
     except (struct.error, ValueError, lz4.block.LZ4BlockError) as error:
         raise StoreError(f"A column of the store is damaged: {error}", _DAMAGED) from error
+
+
+def _joined(columns: NDArray[np.uint8], count: int, smallest: int) -> I64:
+    width = len(columns)
+    if not width:
+        return np.full(count, smallest, np.int64)
     if width == 1:
         narrow: I64 = columns[0].astype(np.int64) + np.int64(smallest)
         return narrow
