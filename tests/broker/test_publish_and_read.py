@@ -242,7 +242,7 @@ def test_a_slow_reader_makes_nothing_grow_beyond_its_bound(
             publisher.push()
     with client.subscriber(stream, "first", max_bytes=bound) as reader:
         got, sizes = [], []
-        feed = reader._feed
+        feed = reader._sources[0]._feed
         assert feed is not None
 
         def waiting() -> int:

@@ -36,17 +36,21 @@ def stream(direct: StreamClient, stream_name: str) -> str:
     """One message a chunk, records of the broker's own, and now and then a hundred messages."""
     direct.create_stream(stream_name)
     tracker = Tracker(direct.uri, stream_name)
-    with direct.publisher(stream_name, sub_batch=1) as publisher:
+    fill(direct, stream_name, tracker)
+    tracker.close()
+    return stream_name
+
+
+def fill(client: StreamClient, stream_name: str, tracker: Tracker | None = None) -> None:
+    with client.publisher(stream_name, sub_batch=1) as publisher:
         number = 1
         while number <= _COUNT:
             count = min(100 if number % 401 == 0 else 1, _COUNT - number + 1)
             send_numbers(publisher, number, count)
             publisher.flush(10)
             number += count
-            if number % 97 == 0:
+            if tracker is not None and number % 97 == 0:
                 tracker.store(2)
-    tracker.close()
-    return stream_name
 
 
 def spreads(reader: Subscriber) -> bool:
@@ -140,3 +144,18 @@ def test_a_stream_that_is_deleted_meanwhile_is_an_error(direct: StreamClient, st
         read(reader)
     assert got == list(range(1, len(got) + 1))
     assert len(got) < _COUNT
+
+
+def test_replicas_of_a_cluster_give_out_stripes(cluster: NodeInfo, stream_name: str) -> None:
+    with StreamClient(cluster.uri) as client:
+        client.create_stream(stream_name)
+        fill(client, stream_name)
+        with client.subscriber(stream_name, "first", until_end=True) as reader:
+            got: list[int] = []
+            spread = False
+            for block in reader:
+                got += numbers(block)
+                spread = spread or spreads(reader)
+            assert spread
+            assert got == list(range(1, _COUNT + 1))
+            assert reader.gaps == []
