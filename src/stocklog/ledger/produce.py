@@ -27,6 +27,9 @@ __all__ = ["BLOCK_ROWS", "ProducePlan", "ProduceSummary", "produce"]
 BLOCK_ROWS = Simulator.BLOCK
 """Updates that are made, encoded and sent together: 2 MB or so."""
 
+_FIRST_ROWS = 2_500
+"""Updates in the first block; each after it has twice as many, up to BLOCK_ROWS."""
+
 _STEPS_A_SECOND = 20
 """With a rate: how often something is sent."""
 
@@ -229,16 +232,19 @@ def _describe(
 def _sizes(
     before: int, left: int | None, rate: float | None, borders: Sequence[int]
 ) -> Iterator[int]:
-    """How many updates are made together each time; one lot ends at each border."""
-    rows = BLOCK_ROWS
+    """How many updates are made together each time; one lot ends at each border.
+
+    The first lots are small, so that the broker has something to do while the next are made.
+    """
+    rows, most = _FIRST_ROWS, BLOCK_ROWS
     if rate is not None:
-        rows = min(max(int(rate / _STEPS_A_SECOND), 1), BLOCK_ROWS)
+        rows = most = min(max(int(rate / _STEPS_A_SECOND), 1), BLOCK_ROWS)
     number, last = before, None if left is None else before + left
     while number != last:
         ends = [number + rows, *(one for one in borders if one > number)]
         until = min(ends if last is None else [*ends, last])
         yield until - number
-        number = until
+        number, rows = until, min(2 * rows, most)
 
 
 def _blocks(simulator: Simulator, lead: bytes, sizes: Iterator[int]) -> Iterator[Encoded]:
