@@ -175,6 +175,25 @@ def test_an_offset_beyond_the_end_is_waited_for(client: StreamClient, stream: st
             assert read_numbers(reader, 15) == list(range(56, 71))
 
 
+def test_a_log_that_begins_with_a_record_of_the_brokers_own_has_lost_nothing(
+    client: StreamClient, stream: str
+) -> None:
+    client.store_offset("early", stream, 7)
+    deadline = time.monotonic() + 5
+    while client.query_offset("early", stream) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with client.publisher(stream, sub_batch=1) as publisher:
+        send_numbers(publisher, 1, 10)
+        publisher.flush(10)
+    assert (client.begin_offset(stream), client.first_offset(stream)) == (0, 1)
+    for text in ("0", "0..4", "first"):
+        with client.subscriber(stream, text, until_end=True) as reader:
+            got = [offset for block in reader for offset in block.offsets.tolist()]
+            assert got == list(range(1, 5 if text == "0..4" else 11))
+            assert (reader.gaps, reader.notes) == ([], [])
+
+
 def test_an_offset_that_retention_has_cut_begins_with_what_is_kept_and_says_so(
     client: StreamClient, stream_name: str
 ) -> None:

@@ -162,7 +162,7 @@ def test_what_retention_cut_is_refused_until_the_gap_is_accepted(
         sent += 1
         assert sent < 60, "retention does not cut"
         time.sleep(0.05)
-    first = streams.first_offset(stream_name)
+    first = streams.begin_offset(stream_name)
     assert first is not None
     with pytest.raises(StoreError, match="Retention has cut offsets 100 to"):
         follow(client, stream_name, store)

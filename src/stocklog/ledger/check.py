@@ -93,7 +93,7 @@ def verify(
     with store.snapshot():
         position = standing(store, stream)
         there = ledger.stock()
-    first = client.first_offset(stream)
+    first = client.begin_offset(stream)
     if first is not None and first > position.first_offset:
         raise StoreError(
             f"The log begins with offset {first}, and {store.where} with "

@@ -109,7 +109,7 @@ class Memory:
         if spec.end is not None and spec.end.offset is not None and spec.end.offset <= place:
             self.notes.append(f"Reader {self._name!r} has handled all up to offset {place}")
             return None
-        first = self._client.first_offset(self._stream)
+        first = self._client.begin_offset(self._stream)
         if first is not None and first > place + 1:
             return self._truncated(spec, place, first, on_truncated)
         return _from(spec, place + 1)

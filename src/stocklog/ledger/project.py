@@ -213,7 +213,7 @@ def _start(
             "`stocklog produce` and `stocklog load` make it; --stream names another",
             code=2,
         )
-    first, last = client.first_offset(stream), client.last_offset(stream)
+    first, last = client.begin_offset(stream), client.last_offset(stream)
     stands = position.last_offset
     if stands < 0:
         if first:

@@ -216,6 +216,14 @@ class StreamClient:
         """The offset of the oldest message that is kept; None when there is none."""
         return self._probe(name, Probe.first)
 
+    def begin_offset(self, name: str) -> int | None:
+        """The oldest offset that is kept, a message's or not; None when there is no message.
+
+        A log may begin with a record of the broker's own. What lies before this offset was
+        cut by retention.
+        """
+        return self._probe(name, Probe.begin)
+
     def last_offset(self, name: str) -> int | None:
         """The offset of the last committed message; None when there is none."""
         return self._probe(name, Probe.last)

@@ -12,7 +12,7 @@ from stocklog.protocol.chunk_header import count_records, end_of
 from stocklog.protocol.frames import Key, Offset
 from stocklog.stream.connection import WAKE_UP, Connection
 from stocklog.stream.credit import CreditPolicy
-from stocklog.stream.positions import at_offset
+from stocklog.stream.positions import ALL_CHUNKS, at_offset
 
 __all__ = ["Feed"]
 
@@ -21,8 +21,6 @@ _ID = 0
 # block costs however small it is no longer counts, and its columns still fit the cache.
 _TOGETHER = 3 << 20
 _RECORDS_TOGETHER = 15_000
-# Undocumented, and a cheap read of the log as it is on 3.10.8 and 4.0.5.
-_ALL_CHUNKS = {"chunk_selector": "all"}
 # Of a bulk of tiny chunks the reading thread waits a little for more after few, and whoever
 # takes waits for many: on a busy machine waking up costs ten times what a tiny chunk does.
 _FEW_BYTES = 8 << 10
@@ -85,7 +83,7 @@ class Feed:
             stream=stream,
             offset=start,
             credit=1,
-            properties=_ALL_CHUNKS if sees_all else {},
+            properties=ALL_CHUNKS if sees_all else {},
         )
         if expects:
             with self._came:

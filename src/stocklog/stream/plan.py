@@ -155,7 +155,7 @@ def _from_next(probe: Probe, _value: int) -> ReadPlan:
 
 def _from_offset(probe: Probe, offset: int) -> ReadPlan:
     plan = ReadPlan(at_offset(offset), offset)
-    first = probe.first()
+    first = probe.begin()
     if first is not None and first > offset:
         plan.gaps.append((offset, first - 1))
         plan.notes.append(

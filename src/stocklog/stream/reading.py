@@ -269,7 +269,7 @@ class RangeReader:
         except StreamError:
             return None
         try:
-            return Probe(connection, self.stream).first()
+            return Probe(connection, self.stream).begin()
         except StreamError:
             return None
         finally:
@@ -307,7 +307,7 @@ class RangeReader:
         try:
             if self._owed is None:
                 return self._attach(connection, self.plan.start)
-            first = Probe(connection, self.stream).first()
+            first = Probe(connection, self.stream).begin()
             if first is not None and first > self._owed and self._owes(self._owed):
                 self._tell_gap(self._owed, first - 1)
                 self._owed = first
