@@ -7,12 +7,13 @@ that breaks behind a given chunk, one that is refused.
 from __future__ import annotations
 
 import random
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chunk_reference import Batch, encode_chunk
-from peer import Line, framed
+from peer import Line, framed, wait_for_end
 
 from stocklog.protocol import frames
 from stocklog.protocol.frames import Frame, Key, Offset
@@ -91,6 +92,7 @@ class LogPeer:
         log: its chunks; `retain` cuts the oldest.
         on_subscribe: called with the number of each subscription that reads, from 1 on.
         break_at: subscription number -> chunks after which its connection breaks.
+        breaks_before: an offset; a connection that is about to send it to a reader breaks.
         refuses: says of a connection, by how many are open, whether it is turned away.
         delivered: bytes of chunks that were sent to readers.
         subscriptions: how many have read (the questions where the log ends do not count).
@@ -100,6 +102,7 @@ class LogPeer:
     log: list[Chunk]
     on_subscribe: Callable[[int], None] = lambda number: None
     break_at: dict[int, int] = field(default_factory=dict)
+    breaks_before: int | None = None
     refuses: Callable[[int], bool] = lambda count: False
     delivered: int = 0
     subscriptions: int = 0
@@ -156,6 +159,9 @@ class _Session:
                 return
             if frame.key == Key.CREDIT:
                 if not self._deliver(frame.values["subscription_id"], frame.values["credit"]):
+                    # Closing at once would take back what the client has not read yet.
+                    self._line.sock.shutdown(socket.SHUT_WR)
+                    wait_for_end(self._line)
                     return
             elif frame.key == Key.SUBSCRIBE:
                 self._subscribe(frame)
@@ -201,14 +207,25 @@ class _Session:
         due = self._next(credit)
         if subscription == 0:
             self._served.delivered += sum(len(chunk.data) for chunk in due)
-            if self._left is not None:
-                breaks = len(due) >= self._left
-                due = due[: self._left]
-                self._left -= len(due)
-                self._line.send(b"".join(_deliver_frame(subscription, chunk) for chunk in due))
-                return not breaks
-        self._line.send(b"".join(_deliver_frame(subscription, chunk) for chunk in due))
+            left = self._left_of(due)
+            if left is not None:
+                self._send(subscription, due[:left])
+                return len(due) < left
+        self._send(subscription, due)
         return True
+
+    def _left_of(self, due: list[Chunk]) -> int | None:
+        """Of these chunks so many are sent before the connection breaks; None: it holds."""
+        breaks = [n for n, chunk in enumerate(due) if chunk.first == self._served.breaks_before]
+        if breaks:
+            return breaks[0]
+        if self._left is None:
+            return None
+        left, self._left = self._left, max(0, self._left - len(due))
+        return left
+
+    def _send(self, subscription: int, due: list[Chunk]) -> None:
+        self._line.send(b"".join(_deliver_frame(subscription, chunk) for chunk in due))
 
     def _next(self, count: int) -> list[Chunk]:
         assert self._at is not None

@@ -150,8 +150,8 @@ class Subscriber:
                 self._tell_missing()
                 raise
             self._collect_gaps(source, block)
-            if source.ended:
-                self._advance(source)
+            if source.ended and not (block is not None and source.failure):
+                self._advance(source)  # behind what had come, since it may raise
             elif source.seen.chunks >= ENOUGH_CHUNKS:
                 self._look(source)
             if block is not None:
