@@ -76,6 +76,18 @@ def test_a_blob_that_was_cut_is_damaged() -> None:
                 read(blob[:cut])
 
 
+def test_a_damaged_number_of_values_costs_no_memory() -> None:
+    # All alike, so that no bytes behind the head say how many there are.
+    blob = b"\x00\xff\xff\xff\xff" + bytes(8)
+    for damaged, read in (
+        (blob, unpack),
+        (pack_many([np.arange(3)]) + len(blob).to_bytes(4, "little") + blob, unpack_many),
+        (len(blob).to_bytes(4, "little") + blob + bytes(5), unpack_texts),
+    ):
+        with pytest.raises(StoreError, match="damaged"):
+            read(damaged)
+
+
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 60), max_size=60), max_size=5))
 def test_words_get_codes_in_the_order_in_which_they_come(batches: list[list[int]]) -> None:

@@ -41,6 +41,9 @@ __all__ = [
 
 _HEAD = struct.Struct("<BIq")
 _SIZE = struct.Struct("<I")
+_MOST_VALUES = 1 << 26
+"""No column has as many: a commit takes 2**24 updates at most, and an update has two legs.
+A damaged number must not cost the memory of four thousand million values."""
 _DAMAGED = "Build the store again from the log: `stocklog project` with a new --store"
 
 
@@ -95,6 +98,8 @@ def _ranks(blob: bytes | memoryview) -> tuple[NDArray[np.uint8], int, int]:
     """The bytes of each rank (uint8[width, count]), how many values, and the smallest."""
     try:
         width, count, smallest = _HEAD.unpack_from(blob)
+        if count > _MOST_VALUES:
+            raise ValueError(f"{count} values are said to be there")
         data = lz4.block.decompress(memoryview(blob)[_HEAD.size :]) if width else b""
         return np.frombuffer(data, np.uint8).reshape(width, count), count, smallest
     except (struct.error, ValueError, lz4.block.LZ4BlockError) as error:
