@@ -27,7 +27,7 @@ class Log:
     ends: int | None = 199
     newest_ms: int = NOW - 60_000
 
-    def first(self) -> int | None:
+    def begin(self) -> int | None:
         return self.begins
 
     def last(self) -> int | None:
