@@ -75,6 +75,7 @@ def ahead(
             for item in items:
                 if not _put(ready, item, left):
                     break
+                del item  # or it would be kept while the next one is made
         except BaseException as error:  # handed to the other thread, which raises it
             end = _End(error)
         finally:
@@ -96,6 +97,7 @@ def ahead(
                     raise item.error
                 return
             yield item
+            del item
     finally:
         left.set()
         worker.join(timeout=2 * _POLL)
@@ -133,6 +135,7 @@ def mapped(
         with closing(ahead(begun, depth=max(1, threads - 1), stop=stop)) as futures:
             for future in futures:
                 yield future.result()
+                del future
     finally:
         pool.shutdown(cancel_futures=True)
 

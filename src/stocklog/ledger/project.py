@@ -146,6 +146,7 @@ def project(
                 if batch is None:
                     continue
                 projection.take_coded(batch)
+                del batch  # or it would be kept while the next one is waited for
                 _count(summary, position, projection.position)
                 summary.seconds = time.perf_counter() - begun
                 on_tick(_tick(projection.position, position, end, until_end=until_end))
@@ -381,17 +382,24 @@ def _gathered(
     for part in parts:
         if part is not None:
             if part.gap is not None and waiting:
-                yield join(waiting)
-                waiting, count = [], 0
+                yield _joined(waiting, join)
+                count = 0
             if not waiting:
                 since = time.monotonic()
             waiting.append(part)
             count += part.messages
         is_over = time.monotonic() - since >= _PATIENCE
         if waiting and (part is None or count >= rows or is_over):
-            yield join(waiting)
-            waiting, count = [], 0
+            yield _joined(waiting, join)
+            count = 0
         if part is None:
             yield None
     if waiting:
-        yield join(waiting)
+        yield _joined(waiting, join)
+
+
+def _joined(parts: list[Part], join: Callable[[list[Part]], Part]) -> Part:
+    """Join parts and forget them: they would be kept as long as what they became is waited for."""
+    joined = join(parts)
+    parts.clear()
+    return joined
