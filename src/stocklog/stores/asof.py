@@ -100,7 +100,9 @@ def balances_of_all(
     for info in infos:
         counts, _ = store.counts(info.id)
         summing.add_counts(counts if limits.covers(info) else counts[limits.of(counts)])
-    blocks = (_Read.of(info, block, limits) for info in infos for block in store.packed(info.id))
+    # Three at work: a database server that sends, a thread that unpacks, and this one that adds.
+    sent = read_ahead(((info, list(store.packed(info.id))) for info in infos), at_once=1)
+    blocks = (_Read.of(info, block, limits) for info, packed in sent for block in packed)
     for read in read_ahead(blocks):
         summing.add(read, None if limits.covers(read.info) else limits)
     return summing.on_hand, summing.reserved, summing.present
@@ -112,21 +114,21 @@ _AT_ONCE = 4
 """Blocks, or sums of a segment, that go from thread to thread together."""
 
 
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+def read_ahead(items: Iterator[Item], at_once: int = _AT_ONCE) -> Iterator[Item]:
     """The same items, the next few of which are made in a second thread.
 
     Unpacking a block and working on one take about as long, and both let go of Python's lock.
     A few at once, since waking a thread takes about as long as a block too.
     """
     with ThreadPoolExecutor(1, "stocklog-read") as pool:
-        coming = pool.submit(_next_few, items)
+        coming = pool.submit(_next_few, items, at_once)
         while few := coming.result():
-            coming = pool.submit(_next_few, items)
+            coming = pool.submit(_next_few, items, at_once)
             yield from few
 
 
-def _next_few(items: Iterator[Item]) -> list[Item]:
-    return list(islice(items, _AT_ONCE))
+def _next_few(items: Iterator[Item], count: int) -> list[Item]:
+    return list(islice(items, count))
 
 
 @dataclass(frozen=True, slots=True)
