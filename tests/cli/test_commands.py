@@ -18,8 +18,9 @@ import pytest
 from shell import PATIENCE, Done
 
 from stocklog.broker import NodeInfo
+from stocklog.cli.consume import consume as consume_command
 from stocklog.protocol.amqp import frame_bodies
-from stocklog.stream import StreamClient
+from stocklog.stream import CONNECTIONS, StreamClient
 
 Call = Callable[..., Done]
 Launch = Callable[..., subprocess.Popen[str]]
@@ -465,3 +466,8 @@ def test_the_demo_refuses_a_picture_that_is_none_before_it_begins(stocklog_on: C
     done = stocklog_on("demo", "--plot", "coffee.txt")
     assert (done.status, done.out) == (2, "")
     assert "coffee.txt is no picture by its name" in done.err
+
+
+def test_the_command_takes_as_many_connections_as_the_python_face() -> None:
+    (option,) = (each for each in consume_command.params if each.name == "connections")
+    assert option.default == CONNECTIONS

@@ -96,7 +96,7 @@ OFFSET begins with
     "--connections",
     metavar="N",
     type=click.IntRange(1, 64),
-    default=4,
+    default=6,
     show_default=True,
     help="As many may read at the same time, where a long range is of tiny chunks.",
 )
