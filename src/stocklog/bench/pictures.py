@@ -52,6 +52,7 @@ def _bars(axes: Any, bars: list[tuple[str, float]]) -> None:
     axes.bar_label(drawn, [f"{value:,.0f}" for value in values], padding=4)
     axes.set_xlabel("updates a second")
     axes.set_xlim(0, max(values) * 1.18)
+    axes.locator_params(axis="x", nbins=4)  # more of these long numbers would run together
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
