@@ -119,6 +119,10 @@ def read_ahead(items: Iterator[Item], at_once: int = _AT_ONCE) -> Iterator[Item]
 
     Unpacking a block and working on one take about as long, and both let go of Python's lock.
     A few at once, since waking a thread takes about as long as a block too.
+
+    Args:
+        items: where they come from; iterated in that thread only.
+        at_once: how many are made and handed over together.
     """
     with ThreadPoolExecutor(1, "stocklog-read") as pool:
         coming = pool.submit(_next_few, items, at_once)

@@ -118,8 +118,8 @@ class JsonRows:
         self._schema["extra"] = pl.String()
 
     def __iter__(self) -> Iterator[RawRows]:
-        # Polars and NumPy let go of Python's lock: the pieces of a block are read side by side,
-        # and a file's next block while whoever iterates works on this one.
+        # Polars lets go of Python's lock: the pieces of a block that has no form of its own are
+        # read side by side, and a file's next block while whoever iterates works on this one.
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "stocklog-jsonl") as pool:
             begun: Callable[[], RawRows] | None = None
             try:
@@ -155,10 +155,10 @@ class JsonRows:
         self._next_row += len(rows)
         lot = _Lot(block, rows, slow, numbers, lines.unreadable, self._source.position)
         if self._tries_form(len(rows)):
-            # Here and not in the pool: its many short steps would wait for Python's lock more
-            # than they gained (two cores: an eighth slower).
-            known = read_known(block, rows)
-            return lambda: self._with_known(lot, known, pool)
+            # Not in the pool: its many short steps would wait for Python's lock more than they
+            # gained (two cores: an eighth slower). And not before it is asked for: nothing
+            # else goes on meanwhile, so the block before this one would only come later.
+            return lambda: self._with_known(lot, read_known(block, rows), pool)
         read = self._start(lot, pool)
         return lambda: self._finish(lot, read)
 
