@@ -81,6 +81,12 @@ def test_what_happened_later_is_summed_for_each_key_by_its_own_time(
         assert sums_of(log, time)[place] == total
 
 
+def assert_same_legs(left: Legs, right: Legs) -> None:
+    for name in ("keys", "times", "offsets", "kinds", "values", "reasons", "sources"):
+        assert getattr(left, name).tolist() == getattr(right, name).tolist()
+        assert getattr(left, name).dtype == getattr(right, name).dtype
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_blocks_come_as_they_were_written_also_those_of_one_key(store: str) -> None:
     log = [
@@ -100,15 +106,25 @@ def test_blocks_come_as_they_were_written_also_those_of_one_key(store: str) -> N
             for block in opened.blocks(info.id)
             for leg in zip(block.keys, block.times, block.offsets, strict=True)
         ]
-        of_second = [block.keys for block in opened.blocks(info.id, (1, 1))]
-        packed = [(block.first_key, block.last_key) for block in opened.packed(info.id, (1, 1))]
+        packed = list(opened.packed(info.id, (1, 1)))
+        of_key = list(opened.packed_of_key([info.id, info.id + 1], 1))
+        none = list(opened.packed_of_key([], 1))
     finally:
         opened.close()
     assert len(legs) == 60
     assert legs == sorted(legs)
-    assert all((keys == 1).any() for keys in of_second)
-    assert sum(int((keys == 1).sum()) for keys in of_second) == 24
-    assert packed == [(keys[0], keys[-1]) for keys in of_second]
+    of_second = [block.unpack() for block in packed]
+    assert sum(int((block.keys == 1).sum()) for block in of_second) == 24
+    assert all((block.keys == 1).any() for block in of_second)
+    assert [(b.first_key, b.last_key) for b in packed] == [
+        (block.keys[0], block.keys[-1]) for block in of_second
+    ]
+    assert sorted(block.places for block in of_key) == sorted(block.places for block in packed)
+    assert not none
+    for block, whole in zip(packed, of_second, strict=True):
+        rows = whole.keys == 1
+        assert_same_legs(block.unpack_key(1), whole[rows])
+        assert len(block.unpack_key(9)) == 0
 
 
 def test_a_block_gives_its_columns_one_by_one() -> None:

@@ -50,7 +50,7 @@ def lines_of(
         first: time of the first line, microseconds since 1970; what came before is in the
             balances all the same.
     """
-    lines = running(legs_of(store, infos, key, limits))
+    lines = running(legs_of(store, infos, key, limits, origins=True))
     legs = lines.legs
     shown = np.flatnonzero(legs.times >= first)
     is_count = legs.kinds == COUNT

@@ -60,14 +60,22 @@ class Limits:
         return inside
 
 
-def legs_of(store: Store, infos: list[SegmentInfo], key: int, limits: Limits) -> Legs:
-    """The legs of one key that count, with reasons and sources, in no order."""
-    parts: list[Legs] = []
-    for info in infos:
-        if limits.reaches(info):
-            blocks = store.blocks(info.id, (key, key), origins=True)
-            parts += [legs[(legs.keys == key) & limits.of(legs)] for legs in blocks]
-    return Legs.joined(parts)
+def legs_of(
+    store: Store, infos: list[SegmentInfo], key: int, limits: Limits, *, origins: bool = False
+) -> Legs:
+    """The legs of one key that count, in no order.
+
+    Args:
+        store: where to look.
+        infos: its segments.
+        key: whose legs.
+        limits: what counts.
+        origins: with reasons and sources, which else are 0.
+    """
+    segments = [info.id for info in infos if limits.reaches(info)]
+    blocks = store.packed_of_key(segments, key, origins=origins)
+    legs = Legs.joined([block.unpack_key(key) for block in blocks])
+    return legs[limits.of(legs)]
 
 
 def balance_of(

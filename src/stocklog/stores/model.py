@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
@@ -198,15 +198,18 @@ class Store(Protocol):
     def segments(self) -> list[SegmentInfo]:
         """The segments, in the order of the log."""
 
-    def blocks(
-        self, segment: int, keys: tuple[int, int] | None = None, *, origins: bool = False
-    ) -> Iterator[Legs]:
-        """The blocks of a segment, or those that may hold keys of a range."""
+    def blocks(self, segment: int, *, origins: bool = False) -> Iterator[Legs]:
+        """The blocks of a segment."""
 
     def packed(
         self, segment: int, keys: tuple[int, int] | None = None, *, origins: bool = False
     ) -> Iterator[Block]:
-        """The same blocks, for those who need few of their columns."""
+        """The same blocks, or those that may hold keys of a range, still packed."""
+
+    def packed_of_key(
+        self, segments: Sequence[int], key: int, *, origins: bool = False
+    ) -> Iterator[Block]:
+        """The blocks of several segments that may hold a key, in no order."""
 
     def counts(self, segment: int) -> tuple[Legs, tuple[I64, I64]]:
         """The counts of a segment in event order, and the book figures by offset."""

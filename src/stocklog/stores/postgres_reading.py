@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from stocklog.inventory.balances import Balances
 from stocklog.stores.model import Names, Position, Sources
-from stocklog.stores.postgres_columns import integers_of
+from stocklog.stores.postgres_columns import BigintArray, integers_of
 from stocklog.stores.postgres_connect import Target, explained
 from stocklog.stores.postgres_schema import KEYS_A_PART
 from stocklog.stores.sql_history import SqlHistory
@@ -45,6 +45,7 @@ class PostgresReader(SqlHistory):
     """
 
     BLOCK_ORDER = "number"
+    ONE_OF_SEGMENTS = "segment = ANY(?)"
     OTHER_STORE = "Name another schema in the URI (?schema=NAME): each stream has one of its own"
 
     def __init__(self, db: Connection, target: Target) -> None:
@@ -75,6 +76,9 @@ class PostgresReader(SqlHistory):
         """The rows of a query; blobs come as they are."""
         with explained(self._target), self._db.cursor(binary=True) as cursor:
             return cursor.execute(_own(query), arguments).fetchall()
+
+    def _list(self, numbers: Sequence[int]) -> BigintArray:
+        return BigintArray(np.array(numbers, np.int64))
 
     def _execute(self, statement: str, arguments: Sequence[Any] = ()) -> None:
         self._db.execute(_own(statement), arguments)

@@ -295,6 +295,24 @@ class Block:
             keys, times, offsets, kinds.astype(np.uint8), values, reasons.astype(np.uint8), sources
         )
 
+    def unpack_key(self, key: int) -> Legs:
+        """The legs of one key, the only ones that are put together."""
+        packed_keys, *places = self.places_of()
+        # In a block the keys rise, so those of one lie together.
+        low, high = np.searchsorted(packing.unpack(packed_keys), [key, key + 1])
+        rows = np.arange(low, high)
+        keys = np.full(len(rows), key, np.int64)
+        times, offsets = (packing.unpack_some(blob, rows) for blob in places)
+        kinds, values = (packing.unpack_some(blob, rows) for blob in packing.split(self.effects))
+        if self.origins:
+            both = packing.split(self.origins)
+            reasons, sources = (packing.unpack_some(blob, rows) for blob in both)
+        else:
+            reasons = sources = np.zeros(len(rows), np.int64)
+        return Legs(
+            keys, times, offsets, kinds.astype(np.uint8), values, reasons.astype(np.uint8), sources
+        )
+
 
 def mergeable(infos: Sequence[SegmentInfo]) -> int:
     """How many segments at the end should become one.

@@ -26,6 +26,10 @@ __all__ = ["SqlHistory"]
 _OF_SEGMENTS = ("blocks", "sums", "ids")
 
 
+def _block_columns(origins: bool) -> str:
+    return "first_key, last_key, legs, places, effects" + (", origins" if origins else "")
+
+
 class SqlHistory(ABC):
     """The half of a store that is the same in every SQL database.
 
@@ -33,10 +37,12 @@ class SqlHistory(ABC):
 
     Attributes:
         BLOCK_ORDER: the columns by which the blocks of a segment are read as they were written.
+        ONE_OF_SEGMENTS: that the segment is one of a list, which is the argument.
         OTHER_STORE: what to do about a store that is another stream's.
     """
 
     BLOCK_ORDER: ClassVar[str]
+    ONE_OF_SEGMENTS: ClassVar[str]
     OTHER_STORE: ClassVar[str]
 
     # -- what a database must offer ---------------------------------------------------------
@@ -53,6 +59,10 @@ class SqlHistory(ABC):
     @abstractmethod
     def _rows(self, query: str, arguments: Sequence[Any] = ()) -> Iterable[tuple[Any, ...]]:
         """The rows of a query; the database's errors come as `StoreError`."""
+
+    @abstractmethod
+    def _list(self, numbers: Sequence[int]) -> Any:
+        """Integers as one argument, as `ONE_OF_SEGMENTS` takes it."""
 
     @abstractmethod
     def _execute(self, statement: str, arguments: Sequence[Any] = ()) -> None:
@@ -98,30 +108,49 @@ class SqlHistory(ABC):
         query = f"SELECT {', '.join(SegmentInfo._fields)} FROM segments ORDER BY id"  # noqa: S608
         return [SegmentInfo(*row) for row in self._rows(query)]
 
-    def blocks(
-        self, segment: int, keys: tuple[int, int] | None = None, *, origins: bool = False
-    ) -> Iterator[Legs]:
-        """The blocks of a segment, or those that may hold keys of a range.
+    def blocks(self, segment: int, *, origins: bool = False) -> Iterator[Legs]:
+        """The blocks of a segment.
 
         Args:
             segment: its number.
-            keys: the lowest and the highest key that are wanted.
             origins: also read reasons and sources, which else are 0.
         """
-        for block in self.packed(segment, keys, origins=origins):
+        for block in self.packed(segment, origins=origins):
             yield block.unpack()
 
     def packed(
         self, segment: int, keys: tuple[int, int] | None = None, *, origins: bool = False
     ) -> Iterator[Block]:
-        """The same blocks as `blocks`, for those who need few of their columns."""
-        columns = "first_key, last_key, legs, places, effects" + (", origins" if origins else "")
-        query = f"SELECT {columns} FROM blocks WHERE segment = ?"  # noqa: S608
+        """The same blocks as `blocks`, for those who need few of their columns or keys.
+
+        Args:
+            segment: its number.
+            keys: the lowest and the highest key that are wanted; `None`: all.
+            origins: also read reasons and sources.
+        """
+        query = f"SELECT {_block_columns(origins)} FROM blocks WHERE segment = ?"  # noqa: S608
         arguments: list[int] = [segment]
         if keys is not None:
             query += " AND first_key <= ? AND last_key >= ?"
             arguments += [keys[1], keys[0]]
         for row in self._rows(f"{query} ORDER BY {self.BLOCK_ORDER}", arguments):
+            yield Block(*row)
+
+    def packed_of_key(
+        self, segments: Sequence[int], key: int, *, origins: bool = False
+    ) -> Iterator[Block]:
+        """The blocks of several segments that may hold a key, in no order.
+
+        Args:
+            segments: their numbers.
+            key: which is wanted.
+            origins: also read reasons and sources.
+        """
+        query = (
+            f"SELECT {_block_columns(origins)} FROM blocks "  # noqa: S608
+            f"WHERE {self.ONE_OF_SEGMENTS} AND first_key <= ? AND last_key >= ?"
+        )
+        for row in self._rows(query, (self._list(segments), key, key)):
             yield Block(*row)
 
     def counts(self, segment: int) -> tuple[Legs, tuple[I64, I64]]:

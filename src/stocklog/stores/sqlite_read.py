@@ -36,6 +36,7 @@ class SqliteReader(SqliteFile, SqlHistory):
     # The same order as that of the rows, but read off the index: by `rowid` alone SQLite would
     # first copy all blobs into a sorter, which takes five times as long as reading them.
     BLOCK_ORDER = "first_key, last_key, rowid"
+    ONE_OF_SEGMENTS = "segment IN (SELECT value FROM json_each(?))"
     OTHER_STORE = "Name another file with --store: each stream has a store of its own"
 
     def position(self) -> Position | None:
@@ -98,6 +99,9 @@ class SqliteReader(SqliteFile, SqlHistory):
     def stock(self) -> I64:
         """int64[2, keys]: on hand and reserved of all keys."""
         return self._integers("SELECT on_hand, reserved FROM balances ORDER BY key")
+
+    def _list(self, numbers: Sequence[int]) -> str:
+        return msgspec.json.encode(numbers).decode()
 
     def _rows(self, query: str, arguments: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         with self._explained():
