@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from stocklog.errors import UsageError
+from stocklog.inventory.any_order import read_any_order
 from stocklog.inventory.bodies import Bodies, gather
 from stocklog.inventory.canonical import read_canonical
 from stocklog.inventory.fields import UPDATE_SCHEMA
@@ -133,11 +134,13 @@ def _decode_block(bodies: Bodies, *, short_way: bool) -> Decoded:
             proven = read_canonical(bodies.select(rest), form)
             found.append(Proven(rest[proven.rows], proven.updates))
             valid[found[-1].rows] = True
-    rest = np.flatnonzero(~valid)
-    if rest.size and by_columns:
-        proven = read_general(bodies.select(rest))
-        found.append(Proven(rest[proven.rows], proven.updates))
-        valid[found[-1].rows] = True
+    ways = (read_any_order, read_general) if short_way else (read_general,)
+    for way in ways if by_columns else ():
+        rest = np.flatnonzero(~valid)
+        if rest.size:
+            proven = way(bodies.select(rest))
+            found.append(Proven(rest[proven.rows], proven.updates))
+            valid[found[-1].rows] = True
     odd = np.flatnonzero(~valid)
     reasons: dict[int, str] = {}
     if odd.size:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from stocklog.inventory.bodies import Bodies
 
-__all__ = ["Escapes", "scan_escapes"]
+__all__ = ["Escapes", "code_of", "escape_starts", "scan_escapes"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Escapes:
 def scan_escapes(bodies: Bodies) -> Escapes:
     """Looks at every backslash of some bodies."""
     data, count = bodies.data, bodies.starts.size
-    begin = _escape_starts(np.flatnonzero(bodies.lines == ord("\\")))
+    begin = escape_starts(np.flatnonzero(bodies.lines == ord("\\")))
     row = np.searchsorted(bodies.starts, begin, side="right") - 1
     present = np.bincount(row, minlength=count) > 0
     after = data[begin + 1]
@@ -45,7 +45,7 @@ def scan_escapes(bodies: Bodies) -> Escapes:
     odd = np.zeros(count, np.bool_)
     if unicode.any():
         place, row = begin[unicode], row[unicode]
-        code = _code(data, place + 2)
+        code = code_of(data, place + 2)
         colons = np.bincount(row[code == ord(":")], minlength=count)
         high, low = (code & 0xFC00) == 0xD800, (code & 0xFC00) == 0xDC00
         adjacent = place[1:] == place[:-1] + 6
@@ -56,7 +56,7 @@ def scan_escapes(bodies: Bodies) -> Escapes:
     return Escapes(present, quotes.astype(np.int64), colons.astype(np.int64), odd)
 
 
-def _escape_starts(backslashes: NDArray[np.int64]) -> NDArray[np.int64]:
+def escape_starts(backslashes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Those backslashes that begin an escape: every second one of a run, from its first."""
     new_run = np.ones(backslashes.size, np.bool_)
     new_run[1:] = backslashes[1:] != backslashes[:-1] + 1
@@ -66,7 +66,7 @@ def _escape_starts(backslashes: NDArray[np.int64]) -> NDArray[np.int64]:
     return starts
 
 
-def _code(data: NDArray[np.uint8], place: NDArray[np.int64]) -> NDArray[np.int64]:
+def code_of(data: NDArray[np.uint8], place: NDArray[np.int64]) -> NDArray[np.int64]:
     """The number that four hexadecimal digits stand for; senseless for other bytes."""
     code = np.zeros(place.size, np.int64)
     for offset in range(4):

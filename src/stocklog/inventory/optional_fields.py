@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stocklog.inventory import words
+from stocklog.inventory.columns import Optionals
 from stocklog.inventory.fields import INTEGERS
-from stocklog.inventory.reader import LONGEST_TEXT, Reader, inline_view
+from stocklog.inventory.reader import Reader
+from stocklog.inventory.window import LONGEST_TEXT, inline_view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,30 +25,25 @@ _FOUR = _U(0xFFFFFFFF)
 _NULL = _U(int.from_bytes(b"null", "little"))
 
 
-@dataclass
-class Tail:
-    """The optional fields of m rows.
+@dataclass(kw_only=True)
+class Tail(Optionals):
+    """The optional fields of m rows, and how the rows end.
 
     Attributes:
         good: bool[m], whether the row ends as it must.
         quotes: int64[m], quotes that stand in the tail.
-        present: by field, bool[m]; fields that no row has are left out.
-        texts: by field, uint64[m, 2] string views, zeros where absent.
-        integers: by field, int64[m], 0 where absent.
     """
 
     good: NDArray[np.bool_]
     quotes: NDArray[np.int64]
-    present: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
-    texts: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
-    integers: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def read_tail(reader: Reader, form: Form) -> Tail:
     """Reads from behind the last required value to the end of each body."""
     count = reader.at.size
     at = reader.at
-    tail = Tail(_ended(reader, at, np.arange(count)), np.zeros(count, np.int64))
+    ended = _ended(reader, at, np.arange(count))
+    tail = Tail(good=ended, quotes=np.zeros(count, np.int64))
     if form.nulls:
         usual = np.flatnonzero(reader.good & (at + len(form.tail) == reader.ends))
         usual = usual[_begins_with(reader, at[usual], form.tail)]

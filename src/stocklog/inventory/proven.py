@@ -31,4 +31,14 @@ class Proven:
     @classmethod
     def none(cls) -> Proven:
         """No row at all."""
-        return cls(np.zeros(0, np.int64), pl.DataFrame(schema=UPDATE_SCHEMA))
+        return _NONE
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], updates: pl.DataFrame, good: NDArray[np.bool_]) -> Proven:
+        """Those rows that are good."""
+        if good.all():
+            return cls(rows, updates)
+        return cls(rows[good], updates.filter(pl.Series(good)))
+
+
+_NONE = Proven(np.zeros(0, np.int64), pl.DataFrame(schema=UPDATE_SCHEMA))

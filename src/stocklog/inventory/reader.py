@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stocklog.inventory import timestamps, words
+from stocklog.inventory import words
+from stocklog.inventory.window import LONGEST_TEXT, TIME_LENGTH, Window, inline_view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,50 +20,15 @@ if TYPE_CHECKING:
     from stocklog.inventory.bodies import Bodies
     from stocklog.inventory.vocabulary import Vocabulary
 
-__all__ = ["LONGEST_TEXT", "Reader", "inline_view"]
-
-#: Longest text in bytes that is taken; longer ones may be valid, the general way decides.
-LONGEST_TEXT = 64
+__all__ = ["Reader"]
 
 _U = np.uint64
 _LOW_HALF = _U(0xFFFFFFFF)
 _SAMPLE = 32
 _GUESSES = 3
 
-# Which bytes of a short text stand in the two halves of its string view, by its length.
-_VIEW_LOW = np.array(
-    [((1 << 8 * min(n, 4)) - 1) << 32 for n in range(LONGEST_TEXT + 9)], dtype=np.uint64
-)
-_VIEW_HIGH = np.array(
-    [(1 << 8 * min(max(n - 4, 0), 8)) - 1 for n in range(LONGEST_TEXT + 9)], dtype=np.uint64
-)
 
-
-def inline_view(
-    low: NDArray[np.uint64],
-    high: NDArray[np.uint64],
-    start: NDArray[np.int64],
-    length: NDArray[np.int64],
-) -> NDArray[np.uint64]:
-    """Arrow string views of texts.
-
-    Args:
-        low: uint64[n], in the upper half the text's first four bytes.
-        high: uint64[n], the next eight bytes.
-        start: int64[n], where the text begins in the views' one buffer.
-        length: int64[n], its bytes, at most `LONGEST_TEXT` + 8.
-
-    Returns:
-        uint64[n, 2]: length and four bytes; then eight bytes, or buffer 0 and the start.
-    """
-    views = np.empty((start.size, 2), np.uint64)
-    np.bitwise_or(low & _VIEW_LOW[length], length.view(np.uint64), out=views[:, 0])
-    short = high & _VIEW_HIGH[length]
-    views[:, 1] = np.where(length <= 12, short, start.view(np.uint64) << _U(32))
-    return views
-
-
-class Reader:
+class Reader(Window):
     """Steps through bodies.
 
     Args:
@@ -77,9 +43,7 @@ class Reader:
     """
 
     def __init__(self, bodies: Bodies, head: bytes) -> None:
-        data = self.data = bodies.data
-        self._word = words.view64(data)
-        self._pair = np.ndarray((data.size - 15,), "c16", buffer=data, strides=(1,))
+        super().__init__(bodies.data)
         first = self.pair(bodies.starts)
         likely = (first[:, 0] == words.word(head[:8])) & (
             (first[:, 1] & _mask(len(head) - 8)) == words.word(head[8:16].ljust(8, b"\0"))
@@ -92,14 +56,6 @@ class Reader:
         self.views: dict[str, NDArray[np.uint64]] = {}
         # The separator before the cursor: its last four bytes are checked with the value.
         self._before = head
-
-    def pair(self, place: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """Sixteen bytes from each place as two words, uint64[n, 2]."""
-        return self._pair[place].view(np.uint64).reshape(place.size, 2)
-
-    def word_at(self, place: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """Eight bytes from each place."""
-        return self._word[place]
 
     def text(self, name: str, after: bytes) -> None:
         """Reads a text and the separator `after` behind it, which begins with its quote."""
@@ -170,92 +126,17 @@ class Reader:
         Without `after` the cursor is left behind the quote.
         """
         start = self.at
-        date, clock = self.pair(start), self.pair(start + 11)
-        head, middle = date[:, 0], date[:, 1]
-        second, fraction = clock[:, 0], clock[:, 1]
-        self.good &= (fraction & _U(0xFF000000000000FF)) == _U(0x5A0000000000002E)  # .……Z
-        digits = ((fraction << _U(8)) & ~_U(0xFFFF)) | _U(0x3030)
-        self.good &= words.all_digits(digits)
-        seconds, good = _seconds(head, middle, second)
+        micros, good = self.moment(start)
         self.good &= good
         if self._before[:1] == b'"' or len(self._before) > 16:  # `integer` has checked 16
             before = self.word_at(start - 4) & _LOW_HALF
             self.good &= before == _U(int.from_bytes(self._before[-4:], "little"))
         if after:
-            self._step(np.full(start.size, 27), after, checked=0)
+            self._step(np.full(start.size, TIME_LENGTH), after, checked=0)
         else:
-            self.at = start + 28
-            self.good &= self.data[start + 27] == ord('"')
-        return seconds * 1_000_000 + words.eight_digits(digits)
-
-    def number(
-        self, start: NDArray[np.int64], word: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Integers in canonical form of up to 15 characters, ended by a comma or a brace.
-
-        Args:
-            start: int64[n], where they begin.
-            word: uint64[n], the eight bytes there.
-
-        Returns:
-            int64[n] values, int64[n] lengths, bool[n]: such an integer stands there.
-        """
-        length = _number_end(word)
-        negative = (word & _U(0xFF)) == _U(ord("-"))
-        width = length - negative
-        tail = np.clip(length, 1, 8)
-        digits = words.right_digits(np.where(negative, word ^ _U(0x2D ^ 0x30), word), tail)
-        good = words.all_digits(digits) & (width >= 1) & (length < 8)
-        first = np.where(negative, word >> _U(8), word) & _U(0xFF)
-        good &= (first != _U(ord("0"))) | ((width == 1) & ~negative)
-        value = words.eight_digits(digits)
-        value = np.where(negative, -value, value)
-        long = np.flatnonzero(length == 8)
-        if long.size:
-            value[long], length[long], good[long] = self._long_number(start[long], word[long])
-        return value, length, good
-
-    def _long_number(
-        self, start: NDArray[np.int64], word: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """As `number`, for those of 8 to 15 characters."""
-        second = self.word_at(start + 8)
-        more = _number_end(second)
-        negative = (word & _U(0xFF)) == _U(ord("-"))
-        upper = np.where(negative, word ^ _U(0x2D ^ 0x30), word)
-        lower = words.right_digits(second, np.clip(more, 1, 8))
-        lower = np.where(more == 0, words.word(b"00000000"), lower)
-        first = np.where(negative, word >> _U(8), word) & _U(0xFF)
-        good = words.all_digits(upper) & words.all_digits(lower)
-        good &= (more < 8) & (first != _U(ord("0")))
-        power = 10 ** np.minimum(more, 7)
-        value = words.eight_digits(upper) * power + words.eight_digits(lower)
-        return np.where(negative, -value, value), 8 + more, good
-
-    def scan(self, start: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Bytes up to the first quote, 0 if there is none within `LONGEST_TEXT`."""
-        length = words.first_byte(self.word_at(start), ord('"'))
-        for done in range(8, LONGEST_TEXT + 1, 8):
-            open_ = np.flatnonzero(length == done)
-            if not open_.size:
-                return length
-            length[open_] += words.first_byte(self.word_at(start[open_] + done), ord('"'))
-        length[length > LONGEST_TEXT] = 0
-        return length
-
-    def same_text(self, one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which pairs of string views into the bodies hold the same text."""
-        same: NDArray[np.bool_] = one[:, 0] == other[:, 0]
-        length = (one[:, 0] & _LOW_HALF).astype(np.int64)
-        short = length <= 12
-        same &= (one[:, 1] == other[:, 1]) | ~short
-        rows = np.flatnonzero(same & ~short)
-        here, there = ((views[rows, 1] >> _U(32)).astype(np.int64) for views in (one, other))
-        for done in range(0, LONGEST_TEXT, 8):
-            left = np.clip(length[rows] - done, 0, 8)
-            differ = self.word_at(here + done) ^ self.word_at(there + done)
-            same[rows] &= words.keep_bytes(differ, left) == 0
-        return same
+            self.at = start + TIME_LENGTH + 1
+            self.good &= self.data[start + TIME_LENGTH] == ord('"')
+        return micros
 
     def _value(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """The bytes around the cursor; checks the last four of the separator before it."""
@@ -314,31 +195,3 @@ class Reader:
 def _mask(count: int) -> np.uint64:
     """The first `count` bytes of a word; all eight if there are more."""
     return _U((1 << 8 * min(count, 8)) - 1)
-
-
-def _number_end(word: NDArray[np.uint64]) -> NDArray[np.int64]:
-    return np.minimum(words.first_byte(word, ord(",")), words.first_byte(word, ord("}")))
-
-
-def _seconds(
-    head: NDArray[np.uint64], middle: NDArray[np.uint64], clock: NDArray[np.uint64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Seconds since 1970, parsed only where they differ from the row before.
-
-    Args:
-        head: characters 0-7 of the times.
-        middle: characters 8-15.
-        clock: characters 11-18, `HH:MM:SS`.
-    """
-    changed = np.ones(head.size, np.bool_)
-    changed[1:] = (clock[1:] != clock[:-1]) | (middle[1:] != middle[:-1]) | (head[1:] != head[:-1])
-    rows = np.flatnonzero(changed)
-    some = rows.size < head.size // 2
-    if some:
-        head, middle, clock = head[rows], middle[rows], clock[rows]
-    seconds, good = timestamps.parse_prefix(head, middle, clock >> _U(40))
-    good &= (middle & _U(0xFF0000)) == _U(0x540000)  # a capital T
-    if some:
-        place = np.cumsum(changed) - 1
-        return seconds[place], good[place]
-    return seconds, good

@@ -28,6 +28,7 @@ __all__ = [
     "from_datetime",
     "parse",
     "parse_column",
+    "parse_places",
     "parse_prefix",
     "render",
     "render_datetime",
@@ -181,9 +182,23 @@ def parse_column(texts: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         int64[n] microseconds since 1970 (0 where not parsed) and bool[n]: parsed. The
         same texts parse as with `parse`; nulls do not.
     """
-    count = len(texts)
-    data, starts, lengths = words.text_bytes(texts)
-    micros = np.zeros(count, np.int64)
+    return parse_places(*words.text_bytes(texts))
+
+
+def parse_places(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Parses RFC 3339 texts that lie in a buffer.
+
+    Args:
+        data: uint8, with `words.PAD` bytes behind the last text.
+        starts: int64[n], where the texts begin.
+        lengths: int64[n], their bytes.
+
+    Returns:
+        As `parse_column`.
+    """
+    micros = np.zeros(starts.size, np.int64)
     good = (lengths >= 20) & (lengths <= LONGEST)
     rows = np.flatnonzero(good)
     if not rows.size:
