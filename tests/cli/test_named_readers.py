@@ -91,6 +91,9 @@ class Failing:
         self.stored: list[int | None] = []
         self._client, self._stream = client, stream
 
+    def prepare(self, batch: Batch) -> Batch:
+        return batch
+
     def write(self, batch: Batch) -> None:
         self.stored.append(self._client.query_offset("r", self._stream))
         if len(self.taken) == 2:

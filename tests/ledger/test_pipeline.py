@@ -84,6 +84,24 @@ def test_whoever_leaves_early_ends_the_maker_and_closes_the_items() -> None:
     assert closed.wait(5)
 
 
+def test_it_begins_before_the_first_item_is_asked_for_and_ends_when_closed() -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    def make() -> Iterator[int]:
+        try:
+            begun.set()
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    items = ahead(make())
+    assert begun.wait(5)
+    items.close()
+    assert closed.wait(5)
+    assert list(items) == []
+
+
 def test_results_keep_the_order_of_the_items_whichever_is_done_first() -> None:
     def slow_for_even(item: int) -> int:
         time.sleep(0.002 * (item % 2 == 0))

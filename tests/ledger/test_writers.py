@@ -155,7 +155,7 @@ def test_jsonl_of_bytes_that_are_no_text_is_base64_and_says_so() -> None:
 def written(form: str, path: Path, *batches: Batch) -> Path:
     sink = open_sink(form, path)
     for one in batches:
-        sink.write(one)
+        sink.write(sink.prepare(one))
     sink.close()
     return path
 
@@ -208,7 +208,7 @@ def test_parquet_takes_the_name_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     path.write_text("older")
     sink = open_sink("parquet", path)
-    sink.write(simulated(10))
+    sink.write(sink.prepare(simulated(10)))
     assert path.read_text() == "older"
     sink.close()
     assert pq.read_metadata(path).num_rows == 10

@@ -53,7 +53,7 @@ class Result:
         updates: updates confirmed, or read and decoded.
         seconds: from the first one made or asked for to the last confirm or row.
         cpu_seconds: user and system time of the process, imports and preparation included.
-        peak_bytes: largest resident memory.
+        peak_bytes: largest resident memory, with that of processes it started.
         facts: what else it says.
     """
 

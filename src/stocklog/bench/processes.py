@@ -24,7 +24,7 @@ class Used:
     Attributes:
         status: its exit status; negative for the signal that ended it.
         cpu_seconds: user and system time, imports and preparation included.
-        peak_bytes: largest resident memory.
+        peak_bytes: largest resident memory, with that of processes it started.
     """
 
     status: int

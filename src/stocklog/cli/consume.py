@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from stocklog.cli.session import connected
 
 if TYPE_CHECKING:
     from stocklog.ledger.consume import ConsumeSummary
+    from stocklog.workers import Worker
 
 __all__ = ["consume"]
 
@@ -96,7 +97,7 @@ OFFSET begins with
     "--connections",
     metavar="N",
     type=click.IntRange(1, 64),
-    default=6,
+    default=12,
     show_default=True,
     help="As many may read at the same time, where a long range is of tiny chunks.",
 )
@@ -144,6 +145,7 @@ def consume(
     shows_data = output is None and form != "none" and sys.stdout.isatty()
     summary = ConsumeSummary(stream, offset, name=name)
     with (
+        _helper(form, offset, exit_at_end=exit_at_end) as helper,
         Register() if name is not None else nullcontext() as register,
         connected(broker, report, start=True) as connection,
         Interrupt() as interrupt,
@@ -171,6 +173,7 @@ def consume(
                     on_attached=lambda: report.note(intent),
                     stop=interrupt.stop,
                     summary=summary,
+                    helper=helper,
                 )
         except KeyboardInterrupt:
             summary.interrupted = True
@@ -180,6 +183,15 @@ def consume(
     if summary.reader_gone:
         silence_stdout()
     return INTERRUPTED if summary.interrupted else GAP if summary.gap else DONE
+
+
+def _helper(form: str, offset: str, *, exit_at_end: bool) -> AbstractContextManager[Worker | None]:
+    """Another process where it pays: much may come at once, and little of it goes to and fro."""
+    from stocklog.workers import Worker
+
+    follows = offset in {"next", "last"} and not exit_at_end
+    worker = None if follows or form not in {"jsonl", "csv", "none"} else Worker.start()
+    return worker or nullcontext()
 
 
 def _intent(

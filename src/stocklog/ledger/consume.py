@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from stocklog.ledger.batch import Batch, decode
@@ -17,8 +19,13 @@ from stocklog.ledger.pipeline import OnTick, Tick, ignore, mapped
 from stocklog.ledger.writers import Sink
 from stocklog.protocol.chunk import MessageBlock
 from stocklog.stream import CONNECTIONS, OffsetSpec, StreamClient, Subscriber, parse_offset
+from stocklog.workers import Worker
 
 __all__ = ["ConsumeSummary", "consume"]
+
+_BLOCK_ROWS = 10_000
+"""Messages that go to another process together: more are decoded a little faster, and take up
+more memory in both."""
 
 _POLL = 0.2
 """Seconds after which a reader without messages looks whether it should stop."""
@@ -68,13 +75,13 @@ class ConsumeSummary:
         """All messages read."""
         return self.updates + self.invalid
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: _Prepared) -> None:
         """Count a batch."""
         if self.first_offset is None:
             self.first_offset = batch.first_offset
         self.last_offset = batch.last_offset
-        self.updates += len(batch)
-        self.invalid += len(batch.invalid)
+        self.updates += batch.updates
+        self.invalid += batch.invalid
 
     def facts(self) -> dict[str, Any]:
         """Everything, for programs."""
@@ -116,6 +123,7 @@ def consume(
     on_attached: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
     summary: ConsumeSummary | None = None,
+    helper: Worker | None = None,
 ) -> ConsumeSummary:
     """Read a stream into a sink; messages are decoded in threads of their own.
 
@@ -136,6 +144,7 @@ def consume(
         on_attached: called once the reader's place in the stream is fixed.
         stop: ends the read in order when set.
         summary: filled as the read goes on, for a caller who wants it also if the read fails.
+        helper: another process that takes a part of the decoding.
 
     Returns:
         What was read.
@@ -161,19 +170,62 @@ def consume(
         ):
             on_attached()
             blocks = _blocks(subscriber, count, stop)
-            reading.read(subscriber, mapped(blocks, _decoded, stop=stop), lag, begun)
+            if helper is not None:
+                blocks = _cut(blocks)
+            prepare = partial(_prepared, sink.prepare)
+            reading.read(subscriber, mapped(blocks, prepare, stop=stop, helper=helper), lag, begun)
     reading.settle()
     summary.seconds = summary.seconds or time.perf_counter() - begun
     summary.interrupted = bool(stop and stop.is_set())
     return summary
 
 
-def _decoded(block: MessageBlock | None) -> Batch | None:
+def _cut(blocks: Iterator[MessageBlock | None]) -> Iterator[MessageBlock | None]:
+    """The same in blocks that take little of the memory that two processes have in common."""
+    for block in blocks:
+        if block is None or len(block) <= _BLOCK_ROWS:
+            yield block
+            continue
+        for rows in np.array_split(np.arange(len(block)), -(-len(block) // _BLOCK_ROWS)):
+            yield block[rows[0] : rows[-1] + 1].narrowed()
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A batch as a sink takes it, and what has to be known of it.
+
+    Attributes:
+        content: what the sink made of it.
+        updates: how many.
+        invalid: how many messages were no updates.
+        first_offset: the lowest offset of all messages.
+        last_offset: the highest.
+    """
+
+    content: Any
+    updates: int
+    invalid: int
+    first_offset: int
+    last_offset: int
+
+    @property
+    def messages(self) -> int:
+        """How many messages, updates or not."""
+        return self.updates + self.invalid
+
+
+def _prepared(prepare: Callable[[Batch], Any], block: MessageBlock | None) -> _Prepared | None:
+    """Decode a block and prepare it for a sink; `None` if there is nothing to read just now."""
     if block is None:
         return None
     batch = decode(block)
+    if not batch.messages:
+        return None
+    prepared = _Prepared(
+        prepare(batch), len(batch), len(batch.invalid), batch.first_offset, batch.last_offset
+    )
     _give_back()
-    return batch
+    return prepared
 
 
 def _give_back() -> None:
@@ -198,18 +250,18 @@ class _Reading:
         self._gaps = list(memory.gaps) if memory else []
 
     def read(
-        self, subscriber: Subscriber, batches: Iterator[Batch | None], lag: Lag, begun: float
+        self, subscriber: Subscriber, batches: Iterator[_Prepared | None], lag: Lag, begun: float
     ) -> None:
         """Write every batch; `None` stands for a moment with nothing to read."""
         summary = self._summary
         self._tell(subscriber)
         for batch in batches:
-            if batch is None or not batch.messages:
+            if batch is None:
                 if self._memory is not None and not self._sink.holds_back:
                     self._memory.look()
                 continue
             try:
-                self._sink.write(batch)
+                self._sink.write(batch.content)
             except BrokenPipeError:
                 summary.reader_gone = True
                 break

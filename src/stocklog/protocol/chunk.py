@@ -88,6 +88,19 @@ class MessageBlock:
             self.timestamps[rows],
         )
 
+    def narrowed(self) -> MessageBlock:
+        """The same messages over no more of the buffer than they need."""
+        if not len(self):
+            return self
+        begin, end = int(self.starts.min()), int((self.starts + self.lengths).max())
+        return MessageBlock(
+            self.buffer[begin:end],
+            self.starts - begin,
+            self.lengths,
+            self.offsets,
+            self.timestamps,
+        )
+
     def message(self, row: int) -> bytes:
         """The bytes of one message, for looking at single rows."""
         start = int(self.starts[row])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import ClassVar
 
 import polars as pl
 
@@ -17,6 +18,8 @@ _MICROSECONDS = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 class CsvFormat:
     """`offset`, `recorded_at` and the update's fields; what is no update is left out."""
+
+    IN_ORDER: ClassVar[bool] = False
 
     def begin(self) -> bytes:
         """The header."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -29,14 +29,16 @@ class JsonLinesFormat:
     reason) and `body`; if the body is not UTF-8, `body` is base64 and `body_encoding` says so.
     """
 
+    IN_ORDER: ClassVar[bool] = False
+
     def begin(self) -> bytes:
         """Nothing."""
         return b""
 
-    def render(self, batch: Batch) -> bytes | memoryview:
+    def render(self, batch: Batch) -> memoryview:
         """The lines of a batch, in the order of the offsets."""
         if not batch.messages:
-            return b""
+            return memoryview(b"")
         data, starts = _lines(batch)
         whole = memoryview(data.data)
         pieces: list[bytes | memoryview] = []

@@ -20,6 +20,20 @@ _ROW_GROUP = 32_768
 """Rows in a row group, at least: readers can skip, and the writer holds some 10 MB."""
 
 
+def _schema() -> pa.Schema:
+    frame = pl.DataFrame(
+        schema={"offset": pl.Int64, "recorded_at": pl.Datetime("ms", "UTC"), **UPDATE_SCHEMA}
+    )
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+
+
+_SCHEMA = _schema()
+
+
+def _table(batch: Batch) -> pa.Table:
+    return batch.to_arrow().cast(_SCHEMA)
+
+
 class ParquetSink:
     """A Parquet file of `offset`, `recorded_at` and the update's fields.
 
@@ -32,6 +46,7 @@ class ParquetSink:
     """
 
     holds_back = True
+    prepare = staticmethod(_table)
 
     def __init__(self, path: Path) -> None:
         self._is_closed = False
@@ -41,15 +56,14 @@ class ParquetSink:
         self._partial = path if in_place else path.with_name(path.name + ".partial")
         self._waiting: list[pa.Table] = []
         self._rows = 0
-        self._schema = _schema()
-        self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(self._partial, _SCHEMA, compression="zstd")
 
-    def write(self, batch: Batch) -> None:
-        """Take a batch; it is written as soon as a row group is full."""
-        if not len(batch):
+    def write(self, prepared: pa.Table) -> None:
+        """Take a batch's rows; they are written as soon as a row group is full."""
+        if not len(prepared):
             return
-        self._waiting.append(batch.to_arrow().cast(self._schema))
-        self._rows += len(batch)
+        self._waiting.append(prepared)
+        self._rows += len(prepared)
         if self._rows >= _ROW_GROUP:
             self._write_out()
 
@@ -85,10 +99,3 @@ class ParquetSink:
             if self._partial != self._path:
                 self._partial.unlink(missing_ok=True)
             raise
-
-
-def _schema() -> pa.Schema:
-    frame = pl.DataFrame(
-        schema={"offset": pl.Int64, "recorded_at": pl.Datetime("ms", "UTC"), **UPDATE_SCHEMA}
-    )
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).schema

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 from stocklog.errors import UsageError
 from stocklog.ledger.batch import Batch
@@ -19,7 +20,13 @@ FORMATS = ("text", "jsonl", "csv", "parquet", "none")
 
 
 class Format(Protocol):
-    """Turns batches into bytes."""
+    """Turns batches into bytes.
+
+    Attributes:
+        IN_ORDER: whether what it renders depends on what it rendered before.
+    """
+
+    IN_ORDER: ClassVar[bool]
 
     def begin(self) -> bytes:
         """What stands before everything else."""
@@ -29,7 +36,7 @@ class Format(Protocol):
 
 
 class Sink(Protocol):
-    """Takes batches until it is closed.
+    """Takes batches until it is closed, each in two steps, of which the first is most of the work.
 
     Attributes:
         holds_back: whether what it took is out of our hands only once it is closed.
@@ -37,11 +44,23 @@ class Sink(Protocol):
 
     holds_back: bool
 
-    def write(self, batch: Batch) -> None:
-        """Take one batch; it is out of our hands when this returns."""
+    @property
+    def prepare(self) -> Callable[[Batch], Any]:
+        """What makes of a batch what `write` takes.
+
+        It knows nothing of other batches and can be pickled, so it may run in another thread or
+        process.
+        """
+
+    def write(self, prepared: Any) -> None:
+        """Take one batch as it was prepared; it is out of our hands when this returns."""
 
     def close(self) -> None:
         """Finish what was written, so that it can be read."""
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 class _ByteSink:
@@ -51,6 +70,7 @@ class _ByteSink:
 
     def __init__(self, form: Format, path: Path | None, *, append: bool) -> None:
         self._form, self._path = form, path
+        self.prepare: Callable[[Batch], Any] = _as_it_is if form.IN_ORDER else form.render
         self._owned: BinaryIO | None = None
         is_begun = False
         if path is not None:
@@ -60,8 +80,8 @@ class _ByteSink:
         if not is_begun:
             self._put(form.begin())
 
-    def write(self, batch: Batch) -> None:
-        self._put(self._form.render(batch))
+    def write(self, prepared: Any) -> None:
+        self._put(self._form.render(prepared) if self._form.IN_ORDER else prepared)
 
     def _put(self, data: bytes | memoryview) -> None:
         if len(data):
@@ -96,12 +116,17 @@ def _ends_with_a_line(path: Path) -> bool:
         return False
 
 
+def _nothing(batch: Batch) -> None:
+    """Columns that nobody wants need not go from process to process."""
+
+
 class _Nowhere:
     """Everything was decoded and validated before it came here; that was the point."""
 
     holds_back = False
+    prepare = staticmethod(_nothing)
 
-    def write(self, batch: Batch) -> None:
+    def write(self, prepared: Any) -> None:
         pass
 
     def close(self) -> None:

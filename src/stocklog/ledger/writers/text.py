@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,8 @@ class TextFormat:
     with its sign. A column is as wide as its widest cell so far. Control characters are
     shown as `?`, so that a message cannot break the line or steer the terminal.
     """
+
+    IN_ORDER: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._widths = {"offset": 9, "sku": 12, "location_id": 10, "quantity": 16, "type": 11}
