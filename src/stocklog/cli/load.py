@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stocklog.ledger.load import FileResult, LoadPlan, LoadSummary
     from stocklog.ledger.register import Register
     from stocklog.stream import StreamClient
+    from stocklog.workers import Worker
 
 __all__ = ["load"]
 
@@ -123,16 +124,30 @@ def load(
     check_files(plan)
     summary = LoadSummary(stream)
     with contextlib.ExitStack() as stack:
+        helper = stack.enter_context(_helper(plan))
         client = register = None
         if not dry_run:
             register = stack.enter_context(Register())
             client = stack.enter_context(connected(broker, report)).client
             if ensure_stream(client, stream):
                 report.note(f"made the stream '{stream}', there was none")
-        _run(client, stream, plan, register, report, summary)
+        _run(client, stream, plan, register, helper, report, summary)
     if summary.interrupted:
         return INTERRUPTED
     return REJECTS if summary.rejects else DONE
+
+
+def _helper(plan: LoadPlan) -> contextlib.AbstractContextManager[Worker | None]:
+    """Another process where one has something to do: a file of JSON Lines is read."""
+    from stocklog.inventory.feeds.detect import by_name
+    from stocklog.ledger.load_plan import is_pipe
+    from stocklog.workers import Worker
+
+    told = plan.options.input_format
+    is_used = any(
+        (told or by_name(file.name)) in {"jsonl", None} and not is_pipe(file) for file in plan.files
+    )
+    return (Worker.start() if is_used else None) or contextlib.nullcontext()
 
 
 def _run(
@@ -140,6 +155,7 @@ def _run(
     stream: str,
     plan: LoadPlan,
     register: Register | None,
+    helper: Worker | None,
     report: Report,
     summary: LoadSummary,
 ) -> None:
@@ -162,6 +178,7 @@ def _run(
                     on_note=report.note,
                     stop=interrupt.stop,
                     summary=summary,
+                    helper=helper,
                 )
         except KeyboardInterrupt:
             summary.interrupted = True

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -34,11 +34,16 @@ if TYPE_CHECKING:
     from stocklog.inventory.feeds import FeedBatch, Reject
     from stocklog.ledger.register import Register
     from stocklog.stream import StreamClient
+    from stocklog.workers import Worker
 
 __all__ = ["STDIN", "FileResult", "LoadPlan", "LoadSummary", "check_files", "load"]
 
-_BLOCK_ROWS = 20_000
-"""Updates that are encoded and sent together: 5 MB or so. Smaller blocks cost more each."""
+_BLOCK_ROWS = 25_000
+"""Updates that are encoded and sent together: 6 MB or so. Smaller blocks cost more each."""
+
+_LINES_AHEAD = 3
+"""Blocks of JSON Lines, of 4 MB, that may have been read and wait: more than one, since they are
+read while the digest is computed. What another process read waits in memory that it then lacks."""
 
 
 def load(
@@ -52,6 +57,7 @@ def load(
     on_note: Callable[[str], None] = lambda text: None,
     stop: threading.Event | None = None,
     summary: LoadSummary | None = None,
+    helper: Worker | None = None,
 ) -> LoadSummary:
     """Publish the rows of files, each good row once; the next block is read while one is sent.
 
@@ -66,6 +72,7 @@ def load(
         on_note: gets a line about what was found, such as an earlier load of a file.
         stop: ends the load in order when set: what is sent is waited for, up to 10 s.
         summary: filled as the load goes on, for a caller who wants it also if it fails.
+        helper: see `open_feed`.
 
     Returns:
         What came of it.
@@ -95,7 +102,8 @@ def load(
                 again=plan.again,
                 say=on_note,
             )
-        job = _Load(client, book, plan, summary, on_tick, stop or threading.Event(), rejects)
+        ends = stop or threading.Event()
+        job = _Load(client, book, plan, summary, on_tick, ends, rejects, helper)
         job.run(on_file)
     return summary
 
@@ -112,10 +120,12 @@ class _Load:
         on_tick: OnTick,
         stop: threading.Event,
         rejects: TextIO | None,
+        helper: Worker | None,
     ) -> None:
         self._client, self._book = client, book
         self._plan, self._summary = plan, summary
         self._on_tick, self._stop, self._rejects = on_tick, stop, rejects
+        self._helper = helper
         self._reasons: Counter[str] = Counter()
         self._sizes = _sizes(plan.files)
         self._bytes_before = 0
@@ -144,17 +154,30 @@ class _Load:
             summary.interrupted = self._stop.is_set()
 
     def _load(self, file: Path, result: FileResult) -> None:
-        with _opened(file, self._plan) as feed:
+        with _opened(file, self._plan, self._helper) as feed:
             if self._client is None or self._book is None:
                 self._read(feed, result)
             else:
-                with self._way(self._book, file, feed) as way:
-                    feed.run = way.run
-                    if way.is_done:
-                        self._pass_over(feed, way, result)
-                    else:
-                        self._publish(self._client, feed, way, result)
+                self._load_into(self._client, self._book, file, feed, result)
         self._bytes_before += self._sizes.get(file, 0)
+
+    def _load_into(
+        self, client: StreamClient, book: LoadBook, file: Path, feed: Feed, result: FileResult
+    ) -> None:
+        with ExitStack() as opened:
+            if not is_pipe(file):
+                # The first rows are read while the digest of all of them is computed.
+                feed.await_identity()
+                depth = _LINES_AHEAD if feed.format == "jsonl" else 1
+                batches = opened.enter_context(closing(ahead(feed, depth=depth, stop=self._stop)))
+            way = opened.enter_context(self._way(book, file, feed))
+            feed.identify(way.run)
+            if is_pipe(file):
+                batches = opened.enter_context(closing(ahead(feed, depth=1, stop=self._stop)))
+            if way.is_done:
+                self._pass_over(feed.name, batches, way, result)
+            else:
+                self._publish(client, batches, way, result)
 
     def _way(self, book: LoadBook, file: Path, feed: Feed) -> AbstractContextManager[Way]:
         settings = settings_of(feed, self._plan.options, self._plan.sub_batch)
@@ -172,7 +195,9 @@ class _Load:
             self._on_tick(self._tick(batch, self._summary.updates))
         result.complete = not self._stop.is_set()
 
-    def _pass_over(self, feed: Feed, way: Way, result: FileResult) -> None:
+    def _pass_over(
+        self, name: str, batches: Iterable[FeedBatch], way: Way, result: FileResult
+    ) -> None:
         """A file that is loaded already: nothing is sent, but the reject file is to be whole."""
         facts, summary = way.facts, self._summary
         result.already = result.complete = True
@@ -182,12 +207,14 @@ class _Load:
         summary.before += facts.rows
         summary.rejects += facts.rejects
         if self._rejects is not None and facts.rejects:
-            for batch in ahead(feed, stop=self._stop):
+            for batch in batches:
                 self._keep(batch.rejects)
         elif facts.rejects:
-            self._reasons[f"in {feed.name}, which was loaded before"] += facts.rejects
+            self._reasons[f"in {name}, which was loaded before"] += facts.rejects
 
-    def _publish(self, client: StreamClient, feed: Feed, way: Way, result: FileResult) -> None:
+    def _publish(
+        self, client: StreamClient, batches: Iterable[FeedBatch], way: Way, result: FileResult
+    ) -> None:
         plan, summary = self._plan, self._summary
         confirmed_before, unconfirmed_before = summary.updates, summary.unconfirmed
         with client.publisher(
@@ -197,8 +224,7 @@ class _Load:
             borders = way.begin(known)
             try:
                 # One thread reads, one encodes, this one sends: each at most one block ahead.
-                read = ahead(feed, depth=1, stop=self._stop)
-                blocks = _encoded(read, publisher.lead, known, borders)
+                blocks = _encoded(batches, publisher.lead, known, borders)
                 for batch, encoded in ahead(blocks, depth=1, stop=self._stop):
                     self._check_first(batch, way, result)
                     self._count(batch, result)
@@ -266,9 +292,9 @@ def _encoded(
         yield batch, [codec.encode(part, lead) for part in parts]
 
 
-def _opened(file: Path, plan: LoadPlan) -> Feed:
+def _opened(file: Path, plan: LoadPlan, helper: Worker | None) -> Feed:
     if not is_pipe(file):
-        return open_feed(file, plan.options)
+        return open_feed(file, plan.options, helper=helper)
     digest = None if plan.name is None else pipe_digest(plan.name)
     if file != STDIN:
         return open_feed(file, plan.options, digest=digest)

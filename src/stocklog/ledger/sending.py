@@ -131,5 +131,7 @@ def pieces(
     count = len(rows)
     inner = [border - before for border in borders if before < border < before + count]
     for begin, end in itertools.pairwise([0, *inner, count]):
-        for start in range(begin, end, most):
-            yield rows.slice(start, min(most, end - start))
+        parts = -(-(end - begin) // most)
+        for part in range(parts):  # equal ones, since a small one costs as much as a large one
+            start, behind = (begin + (end - begin) * n // parts for n in (part, part + 1))
+            yield rows.slice(start, behind - start)

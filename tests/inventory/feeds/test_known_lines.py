@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,8 @@ def test_options_that_change_a_field_change_it_in_every_line(
 def test_lines_of_consume_are_in_no_form_that_is_followed() -> None:
     line = b'{"offset":1,' + lines(1)[0].encode()[1:]
     block = Block(line + b"\n", 1, True)
-    assert known_lines.read_known(block, jsonl.np.zeros(1, jsonl.np.int64)) is None
+    rows = jsonl.np.zeros(1, jsonl.np.int64)
+    assert known_lines.read_known(known_lines.KnownLines.of(block, rows)) is None
 
 
 @settings(
@@ -180,3 +182,37 @@ def test_lines_of_one_form_and_changed_ones_are_read_as_any_lines(
     path.write_bytes(data.draw(st.sampled_from([b"\n", b"\r\n", b"\n\n"])).join(texts))
     with_it, without = ways.both(path)
     assert with_it == without
+
+
+def test_rows_that_need_an_id_wait_until_it_is_known_of_which_run(tmp_path: Path) -> None:
+    path = tmp_path / "feed.jsonl"
+    without = [{k: v for k, v in json.loads(line).items() if k != "update_id"} for line in lines(9)]
+    path.write_text("\n".join(map(json.dumps, without)))
+
+    def ids(feed: Any) -> list[str]:
+        return [name for batch in feed for name in batch.updates["update_id"]]
+
+    with open_feed(path, FeedOptions(run=2)) as feed:
+        wanted = ids(feed)
+    found: list[list[str]] = []
+    with open_feed(path, FeedOptions()) as feed:
+        feed.await_identity()
+        reader = threading.Thread(target=lambda: found.append(ids(feed)))
+        reader.start()
+        reader.join(0.3)
+        assert reader.is_alive()
+        feed.identify(2)
+        reader.join(20)
+    assert found == [wanted]
+
+
+def test_a_feed_that_is_closed_holds_nobody_who_waits(tmp_path: Path) -> None:
+    path = tmp_path / "feed.jsonl"
+    path.write_text('{"type":"count"}')
+    feed = open_feed(path, FeedOptions())
+    feed.await_identity()
+    waiting = threading.Thread(target=feed.id_source)
+    waiting.start()
+    feed.close()
+    waiting.join(20)
+    assert not waiting.is_alive()

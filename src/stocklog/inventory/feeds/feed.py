@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from stocklog.inventory.feeds.parquet import ParquetFeed
 from stocklog.inventory.feeds.plan import Plan, make_json_plan, make_plan
 from stocklog.inventory.feeds.source import ByteSource
 from stocklog.inventory.fields import TEXT_LIMITS
+from stocklog.workers import Worker
 
 __all__ = ["Feed", "open_feed"]
 
@@ -38,6 +40,7 @@ def open_feed(
     stream: BinaryIO | None = None,
     digest: str | None = None,
     block_size: int = BLOCK_SIZE,
+    helper: Worker | None = None,
 ) -> Feed:
     """Open a file or a pipe of updates.
 
@@ -52,6 +55,7 @@ def open_feed(
         digest: `content_digest` of the file if it is known already; for a pipe whatever is to
             stand for its content in made ids, which else are new ones every time.
         block_size: bytes of text in a batch, about.
+        helper: another process that takes a part of the work on JSON Lines.
 
     Returns:
         The feed, a context manager and an iterable of `FeedBatch`.
@@ -69,7 +73,7 @@ def open_feed(
         path = Path(file)
         source = ByteSource.open(path)
     try:
-        return Feed(source, path, options, stream, digest, block_size)
+        return Feed(source, path, options, stream, digest, block_size, helper)
     except BaseException:
         source.close()
         raise
@@ -85,7 +89,8 @@ class Feed:
         columns: the feed's columns; empty for JSON Lines, whose lines name their own.
         delimiter: the delimiter of a CSV feed, else None.
         digest: the content's digest if ids are made of it, else None.
-        run: the number of the deliberate repetition. Both may be set before the first batch.
+        run: the number of the deliberate repetition. Both may be set before the first batch, or,
+            after `await_identity`, until `identify` is called.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Feed:
         stream: BinaryIO | None,
         digest: str | None,
         block_size: int,
+        helper: Worker | None = None,
     ) -> None:
         self.name = source.name
         self.total_bytes = source.total_bytes
@@ -103,9 +109,12 @@ class Feed:
         self.delimiter: str | None = None
         self.digest = digest
         self.run = options.run
+        self._identified = threading.Event()
+        self._identified.set()
         self._source = source
         self._path = path
         self._options = options
+        self._helper = helper
         self._parquet: ParquetFeed | None = None
         # Ids come from a digest of the content: a file that grows meanwhile would get wrong ones.
         self._signature = _signature(path) if path else None
@@ -157,8 +166,30 @@ class Feed:
                 "Load it again once it is complete; the update ids made for it may not be final",
             )
 
+    def await_identity(self) -> None:
+        """From now on rows that need an id wait for `identify`; others are read meanwhile."""
+        self._identified.clear()
+
+    def identify(self, run: int) -> None:
+        """Say which run this is; `digest` is set if it is ever to be.
+
+        Args:
+            run: the number of the deliberate repetition.
+        """
+        self.run = run
+        self._identified.set()
+
+    def id_source(self) -> DigestIds:
+        """What ids are made of, once that is known."""
+        self._identified.wait()
+        if self.digest is None:
+            assert self._path is not None
+            self.digest = content_digest(self._path)
+        return DigestIds(self.digest, self.run)
+
     def close(self) -> None:
         """Close the file; a stream that was handed in stays open."""
+        self._identified.set()
         if self._parquet is not None:
             self._parquet.close()
         self._source.close()
@@ -196,7 +227,10 @@ class Feed:
         if told == "jsonl":
             plan = make_json_plan(self._options)
             strict = self._options.input_format is None
-            return JsonRows(self._source, blocks, plan, self.name, strict_start=strict), plan
+            rows = JsonRows(
+                self._source, blocks, plan, self.name, strict_start=strict, helper=self._helper
+            )
+            return rows, plan
         header = read_header(blocks, self.name, self._options.delimiter)
         if header is None:
             raise FeedError(
@@ -214,21 +248,17 @@ class Feed:
         is_file = self._path is not None and self.total_bytes is not None
         if not is_file and self.digest is None:
             return UuidIds()
-        return _LateDigestIds(self, self._path)
+        return _LateDigestIds(self)
 
 
 class _LateDigestIds:
     """`DigestIds` whose digest is computed only when the first id is needed."""
 
-    def __init__(self, feed: Feed, path: Path | None) -> None:
+    def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._path = path
 
     def make(self, row_numbers: IntArray) -> pl.Series:
-        if self._feed.digest is None:
-            assert self._path is not None
-            self._feed.digest = content_digest(self._path)
-        return DigestIds(self._feed.digest, self._feed.run).make(row_numbers)
+        return self._feed.id_source().make(row_numbers)
 
 
 def _signature(path: Path) -> tuple[int, int] | None:

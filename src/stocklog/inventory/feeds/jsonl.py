@@ -8,9 +8,11 @@ holds known members alone, once each, texts in quotes. Anything else is read lin
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,13 +22,14 @@ import polars as pl
 from stocklog.errors import FeedError
 from stocklog.inventory.feeds.blocks import MAX_LINE, Block, BlockReader
 from stocklog.inventory.feeds.json_rows import JsonRow, read_row
-from stocklog.inventory.feeds.known_lines import read_known, takes_lines_as_they_are
+from stocklog.inventory.feeds.known_lines import KnownLines, read_known, takes_lines_as_they_are
 from stocklog.inventory.feeds.model import IntArray, RawRows, Reject, long_line_text, text_of
 from stocklog.inventory.feeds.null_members import count_nulls
 from stocklog.inventory.feeds.plan import Plan
 from stocklog.inventory.feeds.records import NOT_UTF8, TOO_LONG, find_odd_lines
 from stocklog.inventory.feeds.source import ByteSource
 from stocklog.inventory.fields import FIELDS, INTEGERS
+from stocklog.workers import Worker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,6 +90,7 @@ class JsonRows:
         plan: where the fields come from; with expressions every line goes the slow way.
         file: the feed's name for rejects.
         strict_start: refuse a feed whose first line is no JSON object (the name alone said so).
+        helper: another process that proves lines of one form.
     """
 
     def __init__(
@@ -97,11 +101,16 @@ class JsonRows:
         file: str,
         *,
         strict_start: bool,
+        helper: Worker | None = None,
     ) -> None:
         self._source = source
         self._blocks = blocks
         self._file = file
         self._unproven = strict_start
+        self._helper = helper
+        # Blocks that are begun before the one in front of them is finished; one more where another
+        # process is not to wait for its next.
+        self._ahead = 1 if helper is None else 2
         self._next_row = 1
         # Several threads take it and put a larger one in its place; one that gets lost costs time.
         self._met: frozenset[str] = frozenset()
@@ -121,21 +130,19 @@ class JsonRows:
         # Polars lets go of Python's lock: the pieces of a block that has no form of its own are
         # read side by side, and a file's next block while whoever iterates works on this one.
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "stocklog-jsonl") as pool:
-            begun: Callable[[], RawRows] | None = None
+            begun: deque[Callable[[], RawRows]] = deque()
             try:
                 while (block := self._blocks.next()) is not None:
-                    earlier, begun = begun, self._begin(block, pool)
-                    if earlier is not None:
-                        yield earlier()
-                    if self._source.total_bytes is None:  # a pipe's lines go on as they come
-                        earlier, begun = begun, None
-                        yield earlier()
+                    begun.append(self._begin(block, pool))
+                    # A pipe's lines go on as they come.
+                    most = 0 if self._source.total_bytes is None else self._ahead
+                    while len(begun) > most:
+                        yield begun.popleft()()
             except FeedError:
-                if begun is not None:  # what came before the damage is read all the same
-                    yield begun()
+                # What came before the damage is read all the same.
+                yield from (each() for each in begun)
                 raise
-            if begun is not None:
-                yield begun()
+            yield from (each() for each in begun)
 
     def _begin(self, block: Block, pool: ThreadPoolExecutor) -> Callable[[], RawRows]:
         """Have a block's lines read; the answer waits for them."""
@@ -158,9 +165,15 @@ class JsonRows:
             # Not in the pool: its many short steps would wait for Python's lock more than they
             # gained (two cores: an eighth slower). And not before it is asked for: nothing
             # else goes on meanwhile, so the block before this one would only come later.
-            return lambda: self._with_known(lot, read_known(block, rows), pool)
+            known = self._proving(KnownLines.of(block, rows))
+            return lambda: self._with_known(lot, known(), pool)
         read = self._start(lot, pool)
         return lambda: self._finish(lot, read)
+
+    def _proving(self, lines: KnownLines) -> Callable[[], Proven | None]:
+        """Have lines proven, in another process if there is one."""
+        there = None if self._helper is None else self._helper.submit(read_known, lines)
+        return there or partial(read_known, lines)
 
     def _tries_form(self, rows: int) -> bool:
         """Whether a block is worth a look whether its lines have one form."""

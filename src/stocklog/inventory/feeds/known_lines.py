@@ -6,6 +6,9 @@ validation of their own. All others are read as any JSON line.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from stocklog.inventory.bodies import Bodies
@@ -18,7 +21,10 @@ from stocklog.inventory.form import learn_form
 from stocklog.inventory.proven import Proven
 from stocklog.inventory.words import PAD
 
-__all__ = ["read_known", "takes_lines_as_they_are"]
+__all__ = ["KnownLines", "read_known", "takes_lines_as_they_are"]
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _LINE_ENDS = (ord("\n"), ord("\r"))
 
@@ -28,31 +34,57 @@ def takes_lines_as_they_are(plan: Plan) -> bool:
     return not plan.mapped and not plan.constants and set(FIELDS) <= set(plan.taken)
 
 
-def read_known(block: Block, rows: IntArray) -> Proven | None:
-    """Read the lines that are in the form of one of them.
+@dataclass(frozen=True, slots=True)
+class KnownLines:
+    """Lines to be read, none of them blank.
 
-    Args:
-        block: the block.
-        rows: int64[n], the lines to read, rising, none of them blank; lines between them are
-            blank. One line at least.
+    Attributes:
+        data: uint8, the lines and blank ones between them.
+        starts: int64[n], where each begins, rising.
+        ends: int64[n], the position behind its line end.
+    """
+
+    data: NDArray[np.uint8]
+    starts: IntArray
+    ends: IntArray
+
+    @classmethod
+    def of(cls, block: Block, rows: IntArray) -> KnownLines:
+        """Lines of a block.
+
+        Args:
+            block: the block.
+            rows: int64[n], which of its lines, rising; lines between them are blank.
+        """
+        origin, end = int(block.starts[rows[0]]), int(block.ends[rows[-1]])
+        starts, ends = block.starts[rows] - origin, block.ends[rows] - origin
+        return cls(block.view[origin:end], starts, ends)
+
+    def line(self, place: int) -> bytes:
+        """One line without its line end."""
+        return self.data[self.starts[place] : self.ends[place]].tobytes().rstrip(b"\r\n")
+
+
+def read_known(lines: KnownLines) -> Proven | None:
+    """Read lines, one at least, that are in the form of one of them.
 
     Returns:
-        Those that are valid beyond doubt, by their places in `rows`; None if there is no form.
+        Those that are valid beyond doubt, by their places; None if there is no form.
     """
-    for place in (0, len(rows) // 2, len(rows) - 1):
-        form = learn_form(block.line(int(rows[place])))
+    last = lines.starts.size - 1
+    for place in (0, (last + 1) // 2, last):
+        form = learn_form(lines.line(place))
         if form is not None:
-            return read_canonical(_as_bodies(block, rows), form)
+            return read_canonical(_as_bodies(lines), form)
     return None
 
 
-def _as_bodies(block: Block, rows: IntArray) -> Bodies:
-    """Copy lines of a block as bodies: their line ends become blanks."""
-    origin, end = int(block.starts[rows[0]]), int(block.ends[rows[-1]])
-    data = np.zeros(end - origin + 1 + PAD, np.uint8)
-    data[: end - origin] = block.view[origin:end]
-    data[end - origin] = ord(" ")
-    starts, lengths = block.starts[rows] - origin, (block.ends - block.starts)[rows]
+def _as_bodies(lines: KnownLines) -> Bodies:
+    """Copy lines as bodies: their line ends become blanks."""
+    data = np.zeros(lines.data.size + 1 + PAD, np.uint8)
+    data[: lines.data.size] = lines.data
+    data[lines.data.size] = ord(" ")
+    starts, lengths = lines.starts, lines.ends - lines.starts
     for line_end in _LINE_ENDS:  # `\r` before `\n`, or at the end of a feed, is a line's end, too
         last = starts + lengths - 1
         has = (lengths > 0) & (data[last] == line_end)
