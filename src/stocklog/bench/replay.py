@@ -100,7 +100,7 @@ class _Streams:
             "own": ("stocklog", count, {"arguments": []}),
             "lz4": ("stocklog", count, {"arguments": ["--codec", "lz4"]}),
             "plain": ("stocklog", count // 10, {"arguments": ["--sub-batch", 1]}),
-            "foreign": ("rstream", count // 2, {"foreign": True}),
+            "foreign": ("rstream", count, {"foreign": True}),
             "single": ("single", min(count // 10, _MOST_SINGLE), {}),
         }
         peer, share, options = kinds[kind]
