@@ -6,7 +6,7 @@ the general way.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,11 +34,6 @@ if TYPE_CHECKING:
     I64 = NDArray[np.int64]
 
 __all__ = ["read_any_order"]
-
-_U = np.uint64
-_NULL = _U(int.from_bytes(b"null", "little"))
-_FOUR = _U(0xFFFFFFFF)
-_NULL_LENGTH = 4
 
 
 def read_any_order(bodies: Bodies) -> Proven:
@@ -148,23 +143,18 @@ class _Reading:
             rows = rows[~self._is_null(member[rows])]
             if not rows.size:
                 continue
-            present = optionals.present[name] = np.zeros(member.size, np.bool_)
-            present[rows] = True
-            good = np.ones(rows.size, np.bool_)
+            values: NDArray[Any]
             if name in INTEGERS:
-                integers = optionals.integers[name] = np.zeros(member.size, np.int64)
-                integers[rows], good = self._integers(member[rows])
+                values, good = self._integers(member[rows])
             else:
-                good &= self._members.is_text[member[rows]]
-                texts = optionals.texts[name] = np.zeros((member.size, 2), np.uint64)
-                texts[rows] = self._views(member[rows], good)
+                good = self._members.is_text[member[rows]]
+                values = self._views(member[rows], good)
+            optionals.put(name, member.size, rows, values)
             self.good[rows] &= good
         return optionals
 
     def _is_null(self, member: I64) -> NDArray[np.bool_]:
         members = self._members
-        word = self._window.word_at(members.starts[member])
-        is_short = members.lengths[member] == _NULL_LENGTH
-        null: NDArray[np.bool_] = is_short & ~members.is_text[member]
-        null &= (word & _FOUR) == _NULL
+        null: NDArray[np.bool_] = members.lengths[member] == len("null")
+        null &= self._window.null_at(members.starts[member]) & ~members.is_text[member]
         return null

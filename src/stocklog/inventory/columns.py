@@ -63,6 +63,21 @@ class Optionals:
     texts: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
     integers: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
+    def put(self, name: str, count: int, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
+        """Keep the values of a field.
+
+        Args:
+            name: the field.
+            count: how many rows there are.
+            rows: int64[k], those that have it.
+            values: int64[k] integers, or uint64[k, 2] string views.
+        """
+        present = self.present[name] = np.zeros(count, np.bool_)
+        present[rows] = True
+        whole = np.zeros((count, *values.shape[1:]), values.dtype)
+        whole[rows] = values
+        (self.integers if values.ndim == 1 else self.texts)[name] = whole
+
 
 @dataclass
 class Found:

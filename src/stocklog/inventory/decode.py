@@ -1,11 +1,12 @@
 """JSON bodies -> typed, validated columns, a whole block at a time.
 
-Three ways with one result: the short way (`canonical`) recognises the form that
-`encode` writes, or the one that another writer keeps to; the general way (`general`)
-reads anyone's JSON; and what neither proves is read row by row (`rows`), which is the
-judge of what is valid. A row that is out of the ordinary never takes its block along. A
-block of a few rows is read row by row altogether: the steps over columns cost more than
-that, however few rows there are.
+Several ways with one result, each for what the one before it did not prove: the short way
+(`canonical`) recognises the form that `encode` writes, or the one that another writer
+keeps to; `any_order` takes flat objects apart whose fields come in any order; the general
+way (`general`) reads anyone's JSON; and what none of them proves is read row by row
+(`rows`), which is the judge of what is valid. A row that is out of the ordinary never
+takes its block along. A block of a few rows is read row by row altogether: the steps over
+columns cost more than that, however few rows there are.
 """
 
 from __future__ import annotations

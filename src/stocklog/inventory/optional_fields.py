@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Tail", "read_tail"]
 
 _U = np.uint64
-_FOUR = _U(0xFFFFFFFF)
-_NULL = _U(int.from_bytes(b"null", "little"))
 
 
 @dataclass(kw_only=True)
@@ -76,8 +74,7 @@ def _read(
     Returns:
         bool[k], whether null or a value of canonical form stands there.
     """
-    word = reader.word_at(at[rows])
-    null: NDArray[np.bool_] = (word & _FOUR) == _NULL
+    null = reader.null_at(at[rows])
     fine: NDArray[np.bool_] = null.copy()
     tail.quotes[rows] += 2
     at[rows[null]] += 4
@@ -94,10 +91,7 @@ def _read_integers(
 ) -> NDArray[np.bool_]:
     start = at[rows]
     value, length, fine = reader.number(start, reader.word_at(start))
-    present = tail.present[name] = np.zeros(at.size, np.bool_)
-    present[rows] = True
-    integers = tail.integers[name] = np.zeros(at.size, np.int64)
-    integers[rows] = value
+    tail.put(name, at.size, rows, value)
     at[rows] = start + length
     return fine
 
@@ -109,10 +103,7 @@ def _read_texts(
     length = reader.scan(start)
     pair = reader.pair(start - 4)
     quoted = (pair[:, 0] & _U(0xFF000000)) == _U(ord('"') << 24)
-    present = tail.present[name] = np.zeros(at.size, np.bool_)
-    present[rows] = True
-    views = tail.texts[name] = np.zeros((at.size, 2), np.uint64)
-    views[rows] = inline_view(pair[:, 0], pair[:, 1], start, length)
+    tail.put(name, at.size, rows, inline_view(pair[:, 0], pair[:, 1], start, length))
     tail.quotes[rows] += 2
     at[rows] = start + length + 1
     fine: NDArray[np.bool_] = quoted & (length > 0) & (length <= LONGEST_TEXT)

@@ -21,6 +21,7 @@ TIME_LENGTH = 27
 
 _U = np.uint64
 _LOW_HALF = _U(0xFFFFFFFF)
+_NULL = _U(int.from_bytes(b"null", "little"))
 
 # Which bytes of a short text stand in the two halves of its string view, by its length.
 _VIEW_LOW = np.array(
@@ -74,6 +75,11 @@ class Window:
     def word_at(self, place: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Eight bytes from each place."""
         return self._word[place]
+
+    def null_at(self, place: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether `null` stands at each place."""
+        null: NDArray[np.bool_] = (self.word_at(place) & _LOW_HALF) == _NULL
+        return null
 
     def moment(self, start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Times of `TIME_LENGTH` characters: microseconds since 1970, and bool[n]: it is one."""

@@ -8,7 +8,7 @@ broker wrote which offset.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -285,30 +285,22 @@ class Block:
 
     def unpack(self) -> Legs:
         """The legs; without `origins` all reasons and sources are 0."""
-        keys, times, offsets = packing.unpack_many(self.places)
-        kinds, values = packing.unpack_many(self.effects)
-        if self.origins:
-            reasons, sources = packing.unpack_many(self.origins)
-        else:
-            reasons = sources = np.zeros(len(keys), np.int64)
-        return Legs(
-            keys, times, offsets, kinds.astype(np.uint8), values, reasons.astype(np.uint8), sources
-        )
+        return self._legs(packing.unpack)
 
     def unpack_key(self, key: int) -> Legs:
         """The legs of one key, the only ones that are put together."""
-        packed_keys, *places = self.places_of()
         # In a block the keys rise, so those of one lie together.
-        low, high = np.searchsorted(packing.unpack(packed_keys), [key, key + 1])
+        low, high = np.searchsorted(packing.unpack(self.places_of()[0]), [key, key + 1])
         rows = np.arange(low, high)
-        keys = np.full(len(rows), key, np.int64)
-        times, offsets = (packing.unpack_some(blob, rows) for blob in places)
-        kinds, values = (packing.unpack_some(blob, rows) for blob in packing.split(self.effects))
+        return self._legs(lambda blob: packing.unpack_some(blob, rows))
+
+    def _legs(self, unpack: Callable[[memoryview], I64]) -> Legs:
+        keys, times, offsets = map(unpack, self.places_of())
+        kinds, values = map(unpack, packing.split(self.effects))
         if self.origins:
-            both = packing.split(self.origins)
-            reasons, sources = (packing.unpack_some(blob, rows) for blob in both)
+            reasons, sources = map(unpack, packing.split(self.origins))
         else:
-            reasons = sources = np.zeros(len(rows), np.int64)
+            reasons = sources = np.zeros(len(keys), np.int64)
         return Legs(
             keys, times, offsets, kinds.astype(np.uint8), values, reasons.astype(np.uint8), sources
         )

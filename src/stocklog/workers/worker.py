@@ -179,7 +179,7 @@ def _keep_freed_memory() -> None:
     """Have glibc keep what is freed, in both processes.
 
     Columns come and go by the megabyte. Given back each time, they are taken page by page from
-    the system again, which took a sixth of all time (two cores).
+    the system again, which took about a tenth of all time (two cores of a virtual machine).
     """
     with contextlib.suppress(AttributeError, OSError):
         set_option = ctypes.CDLL(None).mallopt
