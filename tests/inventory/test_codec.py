@@ -13,6 +13,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import reference
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stocklog.errors import InvalidUpdateError, UsageError
 from stocklog.inventory.bodies import Bodies, gather
@@ -20,6 +22,7 @@ from stocklog.inventory.canonical import read_canonical
 from stocklog.inventory.codec import Encoder, compact, decode, decode_row, encode, encode_row
 from stocklog.inventory.general import read_general
 from stocklog.inventory.update import UPDATE_SCHEMA, Update, to_frame
+from stocklog.inventory.words import PAD, places_of
 
 WHEN = datetime(2026, 11, 24, 13, 5, 0, 123456, tzinfo=UTC)
 
@@ -208,6 +211,26 @@ def test_a_body_outside_the_buffer_is_refused(start: int, length: int) -> None:
         decode(np.zeros(5, np.uint8), np.array([0, 1]), np.array([1]))
 
 
+@pytest.mark.parametrize("behind", [0, 1, 3000])
+def test_bodies_in_any_order_up_to_the_buffers_end_are_gathered(behind: int) -> None:
+    buffer = np.frombuffer(b"aaaabbbcc" + bytes(behind), np.uint8)
+    found = gather(buffer, np.array([7, 0, 4, 7, 2]), np.array([2, 4, 3, 2, 3]))
+    assert [found.body(row) for row in range(5)] == [b"cc", b"aaaa", b"bbb", b"cc", b"aab"]
+    assert found.lines.tobytes() == b"cc aaaa bbb cc aab "
+    assert found.data.size == found.lines.size + PAD
+    assert not found.data[found.lines.size :].any()
+    empty = gather(buffer, np.array([9, 0]), np.array([0, 0]))
+    assert empty.lines.tobytes() == b"  "
+
+
+@given(st.data())
+def test_places_of_marks_are_those_that_numpy_finds(data: st.DataObject) -> None:
+    size = data.draw(st.integers(0, 100))
+    marks = np.zeros(size, np.bool_)
+    marks[data.draw(st.lists(st.integers(0, max(0, size - 1)), max_size=size))] = True
+    assert places_of(marks).tolist() == np.flatnonzero(marks).tolist()
+
+
 def test_compact_updates_are_equal_and_let_go_of_the_block() -> None:
     bodies = [reference.encode(update) for update in VALID]
     updates = decode(*laid(bodies)).updates
@@ -243,6 +266,14 @@ def test_a_pool_that_has_grown_is_begun_anew(monkeypatch: pytest.MonkeyPatch) ->
     for number in range(3):
         rows = encoder.encode(to_frame([sale(number)]))
         assert rows.data.tobytes() == reference.encode(sale(number))
+
+
+def test_rows_of_any_length_may_follow_on_others() -> None:
+    encoder = Encoder()
+    for length, count in ((1, 3), (64, 2000), (1, 2000), (64, 1), (30, 5000)):
+        updates = [sale(number, sku=f"{number % 10}" * length) for number in range(count)]
+        rows = encoder.encode(to_frame(updates))
+        assert rows.data.tobytes() == b"".join(map(reference.encode, updates))
 
 
 def test_times_that_are_spread_wide_are_written_right() -> None:

@@ -166,3 +166,15 @@ def test_a_process_with_threads_gets_none(tmp_path: Path) -> None:
         assert Worker.start() is None
         ended.set()
     """)  # fmt: skip
+
+
+def test_a_process_in_which_polars_has_computed_gets_none(tmp_path: Path) -> None:
+    run(tmp_path, """
+        worker.close()
+        import polars as pl
+        other = Worker.start()
+        assert other is not None
+        other.close()
+        pl.DataFrame({"a": [1, 2]}).lazy().select(pl.col("a").sort()).collect()
+        assert Worker.start() is None
+    """)  # fmt: skip

@@ -11,6 +11,7 @@ from stocklog._version import __version__
 from stocklog.cli import logs
 from stocklog.cli.failures import run
 from stocklog.cli.lazy import LazyGroup
+from stocklog.cli.tuning import tune
 
 __all__ = ["cli", "main"]
 
@@ -82,6 +83,7 @@ def cli(*, debug: bool) -> None:
     """Inventory updates by the million over RabbitMQ Streams: in, kept, and replayed."""
     if debug:
         os.environ["STOCKLOG_DEBUG"] = "1"
+    tune()
 
 
 def main(args: Sequence[str] | None = None) -> int:

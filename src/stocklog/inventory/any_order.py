@@ -22,7 +22,7 @@ from stocklog.inventory.columns import (
 from stocklog.inventory.fields import FIELDS, INTEGERS, OPTIONAL, REQUIRED
 from stocklog.inventory.members import Members, take_apart
 from stocklog.inventory.proven import Proven
-from stocklog.inventory.unescape import find_escapes
+from stocklog.inventory.unescape import unescaped
 from stocklog.inventory.vocabulary import Vocabulary
 from stocklog.inventory.window import LONGEST_TEXT, TIME_LENGTH, Window, inline_view
 
@@ -38,21 +38,17 @@ __all__ = ["read_any_order"]
 
 def read_any_order(bodies: Bodies) -> Proven:
     """Reads the bodies that are valid flat objects of the record's fields; skips all others."""
-    likely = readable_rows(bodies)
-    has_escapes = bool((bodies.lines == ord("\\")).any())
-    escaped = find_escapes(bodies) if has_escapes else None
-    members = take_apart(bodies, likely if escaped is None else likely & escaped.plain)
+    bodies, likely = unescaped(bodies)
+    likely &= readable_rows(bodies)
+    quotes = bodies.lines == ord('"')
+    members = take_apart(bodies, likely, quotes)
     if members is None:
         return Proven.none()
     members.good &= (members.where[: len(REQUIRED)] >= 0).all(axis=0)
-    data = bodies.data
-    if escaped is not None:
-        data, all_inside = escaped.resolve(bodies, members)
-        members.good &= all_inside
-    reading = _Reading(Window(data), members)
+    reading = _Reading(Window(bodies.data), members)
     found = reading.found()
     good = reading.good & found.keep_rules()
-    good &= no_hidden_quotes(bodies, members.rows, good, members.quotes)
+    good &= no_hidden_quotes(bodies, quotes, members.rows, good, members.quotes)
     return Proven.of(members.rows, found.frame(), good)
 
 

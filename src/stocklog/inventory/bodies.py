@@ -14,7 +14,7 @@ import numpy as np
 
 from stocklog.errors import UsageError
 from stocklog.inventory.pieces import taken
-from stocklog.inventory.words import PAD
+from stocklog.inventory.words import PAD, places_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,11 +60,12 @@ class Bodies:
         """How many bytes of each body are marked, int64[n].
 
         Args:
-            marks: bool, as long as `data`; False between the bodies..
+            marks: bool, as long as `lines` or `data`; False between the bodies.
         """
-        found = np.flatnonzero(marks[: self.data.size - PAD])
-        if found.size > 4 * self.starts.size:
+        marks = marks[: self.data.size - PAD]
+        if np.count_nonzero(marks) > 4 * self.starts.size:
             return np.add.reduceat(marks.view(np.uint8), self.starts, dtype=np.int64)
+        found = places_of(marks)
         line = np.searchsorted(self.starts, found, side="right") - 1
         return np.bincount(line, minlength=self.starts.size).astype(np.int64)
 
@@ -107,18 +108,17 @@ def gather(
             f"a body lies outside the buffer of {buffer.size} bytes",
             "Check starts and lengths",
         )
-    size = high - low
-    pool = np.zeros(size + 1 + PAD, np.uint8)
-    pool[:size] = buffer[low:high]
-    pool[size] = ord(" ")
-    # Every second piece is a body, every other one the bytes up to the next body.
+    if buffer.size <= PAD or int(ends[:-1].max(initial=0)) == buffer.size:
+        buffer = np.concatenate([buffer, np.zeros(PAD + 1, np.uint8)])
+    # Every second piece is a body and the byte behind it, which becomes its blank. Behind the last
+    # one there may be none: its blank is, like the room behind, a copy of any bytes.
     borders = np.empty(2 * count + 3, np.int64)
-    borders[0 : 2 * count : 2] = starts - low
-    borders[1 : 2 * count : 2] = ends - low
-    borders[2 * count :] = size, size + 1, size + 1 + PAD
-    index = np.empty(2 * count + 1, np.int32)
-    index[0 : 2 * count : 2] = np.arange(0, 2 * count, 2, dtype=np.int32)
-    index[1 : 2 * count : 2] = 2 * count
-    index[2 * count] = 2 * count + 1
-    data, offsets = taken(pool, borders, index)
-    return Bodies(data, offsets[0 : 2 * count : 2].copy(), lengths.astype(np.int64))
+    borders[0 : 2 * count : 2] = starts
+    np.add(ends, 1, out=borders[1 : 2 * count : 2])
+    borders[2 * count - 1 :] = ends[-1], 0, PAD + 1, 0
+    index = np.arange(0, 2 * count + 1, 2, dtype=np.int32)
+    data, offsets = taken(buffer, borders, index, int(lengths.sum()) + count + PAD)
+    places = offsets[:count].copy()
+    data[places + lengths] = ord(" ")
+    data[data.size - PAD :] = 0
+    return Bodies(data, places, lengths.astype(np.int64))

@@ -53,5 +53,6 @@ def read_canonical(bodies: Bodies, form: Form = CANONICAL) -> Proven:
     tail = read_tail(reader, form)
     found = Found(reader, reader.views, kinds, quantity, micros, tail)
     good = reader.good & tail.good & found.keep_rules() & clean_rows(bodies)[reader.rows]
-    good &= no_hidden_quotes(bodies, reader.rows, good, tail.quotes + _QUOTES)
+    marks = bodies.lines == ord('"')
+    good &= no_hidden_quotes(bodies, marks, reader.rows, good, tail.quotes + _QUOTES)
     return Proven.of(reader.rows, found.frame(), good)

@@ -167,20 +167,31 @@ def readable_rows(bodies: Bodies) -> NDArray[np.bool_]:
 
 def no_hidden_quotes(
     bodies: Bodies,
+    marks: NDArray[np.bool_],
     rows: NDArray[np.int64],
     good: NDArray[np.bool_],
     quotes: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Which rows hold no quotes but those that they must.
+    """Which rows hold no quotes but those that they must, bool[m].
 
-    A good row has at least these, so equal sums mean equal rows. Only if the sums
-    differ is each row counted.
+    A good row has at least these, so equal sums mean equal rows. Only if the sums differ is each
+    row counted.
+
+    Args:
+        bodies: n bodies.
+        marks: bool, which bytes of `bodies.lines` are quotes.
+        rows: int64[m], which bodies.
+        good: bool[m], those whose quotes matter.
+        quotes: int64[m], how many each must hold.
     """
-    wanted = int(quotes[good].sum())
-    chosen = bodies.select(rows[good])  # no copy if these are all
-    if np.count_nonzero(chosen.lines == ord('"')) == wanted:
+    others = np.ones(bodies.starts.size, np.bool_)
+    others[rows[good]] = False
+    found = np.count_nonzero(marks)
+    if others.any():
+        found -= np.count_nonzero(bodies.select(np.flatnonzero(others)).lines == ord('"'))
+    if found == int(quotes[good].sum()):
         return good
-    equal: NDArray[np.bool_] = bodies.count(ord('"'))[rows] == quotes
+    equal: NDArray[np.bool_] = bodies.sum(marks)[rows] == quotes
     return equal
 
 

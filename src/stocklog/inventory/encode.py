@@ -43,6 +43,9 @@ _MAX_POOL = 32 << 20
 #: Optional fields are rare when at most one row in so many has any.
 _RARE = 4
 
+#: Rows may be that much longer than those of the batch before without more room being made.
+_ROOM = 1.05
+
 #: Dictionaries remembered for each field.
 _MAX_KNOWN = 4
 
@@ -141,6 +144,7 @@ class Encoder:
     """Encodes batch after batch and keeps what it has rendered. Not for two threads at once."""
 
     def __init__(self) -> None:
+        self._row_bytes = 0.0  # of the last batch's rows, and some more
         self._reset()
 
     def _reset(self) -> None:
@@ -177,9 +181,10 @@ class Encoder:
             parts = [part for step in steps for part in self._own_parts(step)]
             if rows.size * _RARE < count:
                 parts.append(self._ends(ends, rows, end, count))
-            data, borders = self._pool.take(_matrix(parts, count))
+            data, borders = self._pool.take(_matrix(parts, count), self._row_bytes * count)
         finally:
             self._pool.cut(kept)
+        self._row_bytes = data.size / count * _ROOM
         return Encoded(data, np.ascontiguousarray(borders[:: len(parts)]))
 
     def _ends(

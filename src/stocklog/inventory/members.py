@@ -16,6 +16,7 @@ import numpy as np
 
 from stocklog.inventory.fields import FIELDS
 from stocklog.inventory.window import Window
+from stocklog.inventory.words import places_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,25 +105,20 @@ class Members:
         quotes: I64 = 2 * (self.counts + texts[ends] - texts[ends - self.counts])
         return quotes
 
-    def member_at(self, place: I64) -> I64:
-        """The numbers of the members whose value is a text around some places; -1 for others."""
-        number = np.searchsorted(self.starts, place, side="right") - 1
-        inside = (number >= 0) & (place < self.starts[number] + self.lengths[number])
-        return np.where(inside & self.is_text[number], number, -1)
 
-
-def take_apart(bodies: Bodies, likely: Truths) -> Members | None:
+def take_apart(bodies: Bodies, likely: Truths, quotes: Truths) -> Members | None:
     """Find the members of those bodies that are flat objects of the record's fields.
 
     Args:
         bodies: the bodies.
         likely: bool[n], which of them to look at: no escaped quote, no control character.
+        quotes: bool, which bytes are quotes.
 
     Returns:
         None if no body has any.
     """
     data = bodies.data
-    closes, counts = _name_ends(bodies)
+    closes, counts = _name_ends(bodies, quotes)
     rows = np.flatnonzero(likely & (counts > 0))
     if rows.size < likely.size:
         closes = closes[np.repeat(likely, counts)]
@@ -139,7 +135,7 @@ def take_apart(bodies: Bodies, likely: Truths) -> Members | None:
     fine &= (data[ends] == mark) & (~is_text | (data[ends - 1] == _QUOTE))
     row = np.repeat(np.arange(rows.size), counts)
     where = np.full((len(FIELDS), rows.size), -1, np.int64)
-    where[code, row] = np.arange(row.size)
+    where.reshape(-1)[code * rows.size + row] = np.arange(row.size)
     first = bodies.starts[rows]
     good: Truths = (opens[last - counts + 1] == first + 1) & (data[first] == ord("{"))
     if not fine.all():
@@ -149,10 +145,11 @@ def take_apart(bodies: Bodies, likely: Truths) -> Members | None:
     return Members(rows, good, where, starts, ends - is_text - starts, is_text, counts)
 
 
-def _name_ends(bodies: Bodies) -> tuple[I64, I64]:
+def _name_ends(bodies: Bodies, quotes: Truths) -> tuple[I64, I64]:
     """The quotes with a colon behind them, int64[k], and how many each body has, int64[n]."""
-    lines = bodies.lines
-    closes = np.flatnonzero((lines[:-1] == _QUOTE) & (lines[1:] == ord(":")))
+    marks = bodies.lines[1:] == ord(":")
+    np.logical_and(quotes[:-1], marks, out=marks)
+    closes = places_of(marks)
     return closes, np.diff(np.searchsorted(closes, bodies.starts), append=closes.size)
 
 

@@ -63,16 +63,23 @@ class Pool:
         """Forgets every piece from number `count` on."""
         self.count = count
 
-    def take(self, index: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def take(
+        self, index: NDArray[np.int32], expected: float = 0
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Writes pieces one behind the other.
 
         Args:
             index: int32[m], numbers of pieces; each must exist.
+            expected: about how many bytes come out; 0: not known.
 
         Returns:
             uint8 data, writable and owned by the caller alone; int64[m + 1] borders.
         """
-        return taken(self._data, self._offsets[: self.count + 1], index)
+        expected = expected or self.size / max(1, self.count) * index.size
+        count = self.count + 1
+        wanted = int(expected / max(1, index.size) * count) + count
+        self._reserve(max(self.size, wanted), count)
+        return taken(self._data, self._offsets[: count + 1], index, expected)
 
     def _reserve(self, size: int, count: int) -> None:
         if size > self._data.size:
@@ -108,21 +115,28 @@ def writable(buffer: Any, size: int) -> NDArray[np.uint8]:
 
 
 def taken(
-    data: NDArray[np.uint8], borders: NDArray[np.int64], index: NDArray[np.int32]
+    data: NDArray[np.uint8], borders: NDArray[np.int64], index: NDArray[np.int32], expected: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Copies pieces of a buffer one behind the other.
 
     Args:
         data: uint8, the buffer.
-        borders: int64[k + 1]; piece i is `data[borders[i]:borders[i + 1]]`. Pieces that are
-            never taken may have senseless borders.
+        borders: int64[k + 2]; piece i of k is `data[borders[i]:borders[i + 1]]`. Pieces that are
+            never taken may have senseless borders. The last border is written over.
         index: int32[m], numbers of pieces below k. They are not checked.
+        expected: about how many bytes come out. Arrow makes room for as many as m pieces of mean
+            length have, and copies what it has written if that is too little. So a last piece,
+            which is never taken, brings the mean to what makes the room right, as far as the
+            buffer has that much behind the other pieces.
 
     Returns:
         uint8 data, writable and owned by the caller alone; int64[m + 1] borders.
     """
+    count = borders.size - 1
+    wanted = int(borders[0]) + int(expected / max(1, index.size) * count) + count
+    borders[-1] = min(wanted, data.size)
     buffers = [None, pa.py_buffer(borders), pa.py_buffer(data)]
-    pool = pa.LargeBinaryArray.from_buffers(pa.large_binary(), borders.size - 1, buffers)
+    pool = pa.LargeBinaryArray.from_buffers(pa.large_binary(), count, buffers)
     # Not pa.array(index): that imports pandas wherever it is installed.
     numbers = pa.Array.from_buffers(pa.int32(), index.size, [None, pa.py_buffer(index)])
     rows = pc.take(pool, numbers, boundscheck=False)

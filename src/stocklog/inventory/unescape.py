@@ -1,121 +1,103 @@
-r"""Escapes in the texts of flat JSON objects, resolved without rewriting the objects.
+r"""Escapes in the bodies of flat JSON objects, resolved: the same objects without them.
 
-Only texts that have escapes are copied, to the end of the bytes. Escapes that stand for a quote,
-a backslash or a control character, and halves of surrogate pairs, are left to the general way.
+Escapes that stand for a quote, a backslash or a control character, and halves of surrogate
+pairs, are left as they are, and so are those that would mean something outside of a text.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stocklog.inventory.bodies import Bodies
 from stocklog.inventory.escape_scan import code_of, escape_starts
-from stocklog.inventory.words import PAD
+from stocklog.inventory.pieces import taken
+from stocklog.inventory.words import places_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from stocklog.inventory.bodies import Bodies
-    from stocklog.inventory.members import Members
-
     I64 = NDArray[np.int64]
     Truths = NDArray[np.bool_]
 
-__all__ = ["Escaped", "find_escapes"]
+__all__ = ["unescaped"]
 
+_BACKSLASH = ord("\\")
 _HEX = np.zeros(256, np.bool_)
 _HEX[list(b"0123456789abcdefABCDEF")] = True
+# Characters that may take an escape's place wherever it stands: outside of a text and of a name
+# no JSON is valid that has them, and these need not be told from those inside.
+_SAFE = np.ones(1 << 16, np.bool_)
+_SAFE[: ord(" ")] = False
+_SAFE[list(b'"\\ {}:,-0123456789nul')] = False
+_SAFE[0xD800:0xE000] = False
+_WIDTH = np.ones(1 << 16, np.int64)
+_WIDTH[0x80:] = 2
+_WIDTH[0x800:] = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Escaped:
-    """Escapes that stand for one character that may stand in a text as it is.
+def unescaped(bodies: Bodies) -> tuple[Bodies, Truths]:
+    """Resolve the escapes of some bodies.
 
-    Attributes:
-        plain: bool[n], which bodies have no other escapes.
-        places: int64[k], their backslashes.
-        codes: int64[k], the characters.
-        sizes: int64[k], bytes of each escape, 2 or 6.
+    Returns:
+        The bodies without the escapes that can be resolved here, and bool[n]: without any. The
+        others are changed too far to be of use.
     """
-
-    plain: Truths
-    places: I64
-    codes: I64
-    sizes: I64
-
-    def resolve(self, bodies: Bodies, members: Members) -> tuple[NDArray[np.uint8], Truths]:
-        """Copy the texts that have escapes, and move their members' places to the copies.
-
-        Args:
-            bodies: the bodies.
-            members: of those that are `plain`; starts and lengths are changed.
-
-        Returns:
-            The bytes with the copies behind them, and bool[m]: all escapes of the body lie in
-            the texts of its members.
-        """
-        row = np.searchsorted(bodies.starts[members.rows], self.places, side="right") - 1
-        # In a good body a text ends at its quote, which no escape reaches over.
-        its = np.flatnonzero((row >= 0) & members.good[row])
-        number = members.member_at(self.places[its])
-        outside = np.bincount(row[its], number < 0, members.rows.size) > 0
-        its = its[number >= 0]
-        number = number[number >= 0]
-        return self._copied(bodies.data, members, its, number), ~outside
-
-    def _copied(
-        self, data: NDArray[np.uint8], members: Members, its: I64, number: I64
-    ) -> NDArray[np.uint8]:
-        # They come in the order of the bodies, so those of one text lie side by side.
-        is_new = np.diff(number, prepend=-1) != 0
-        texts, which = number[is_new], np.cumsum(is_new) - 1
-        starts, lengths = members.starts[texts], members.lengths[texts]
-        begins = np.cumsum(lengths) - lengths
-        total = int(lengths.sum())
-        copies = data[np.repeat(starts - begins, lengths) + np.arange(total)]
-        stays = np.ones(total, np.bool_)
-        at = self.places[its] - starts[which] + begins[which]
-        _put(copies, stays, at, self.codes[its], self.sizes[its])
-        left = np.add.reduceat(stays, begins, dtype=np.int64) if total else lengths
-        end = data.size - PAD
-        members.starts[texts] = end + np.cumsum(left) - left
-        members.lengths[texts] = left
-        return np.concatenate([data[:end], copies[stays], np.zeros(PAD, np.uint8)])
+    marks = bodies.lines == _BACKSLASH
+    places = escape_starts(places_of(marks)) if marks.any() else np.zeros(0, np.int64)
+    if not places.size:
+        return bodies, np.ones(bodies.starts.size, np.bool_)
+    codes, sizes, fine = _read(bodies.data, places)
+    row = np.searchsorted(bodies.starts, places, side="right") - 1
+    good = np.bincount(row, ~fine, bodies.starts.size) == 0
+    if not fine.all():
+        places, codes, sizes, row = places[fine], codes[fine], sizes[fine], row[fine]
+    return _without(bodies, places, codes, sizes, row), good
 
 
-def find_escapes(bodies: Bodies) -> Escaped:
-    """Look at every backslash of some bodies, one of which has one at least."""
-    data, count = bodies.data, bodies.starts.size
-    places = escape_starts(np.flatnonzero(bodies.lines == ord("\\")))
+def _read(data: NDArray[np.uint8], places: I64) -> tuple[I64, I64, Truths]:
+    """The characters that some escapes stand for, the escapes' bytes, and which are resolved."""
     after = data[places + 1]
     codes = after.astype(np.int64)
-    unicode = after == ord("u")
-    plain = (after == ord("/")) | unicode
-    begin = places[unicode] + 2
-    if begin.size:
-        codes[unicode] = code = code_of(data, begin)
-        fine = (code >= ord(" ")) & (code != ord('"')) & (code != ord("\\"))
-        fine &= (code & 0xF800) != 0xD800
+    sizes = np.full(places.size, 2, np.int64)
+    fine: Truths = after == ord("/")
+    long = np.flatnonzero(after == ord("u"))
+    if long.size:
+        begin = places[long] + 2
+        codes[long] = code = code_of(data, begin) & 0xFFFF
+        sizes[long] = 6
+        good = _SAFE[code]
         for digit in range(4):
-            fine &= _HEX[data[begin + digit]]
-        plain[unicode] = fine
-    row = np.searchsorted(bodies.starts, places, side="right") - 1
-    good = np.bincount(row, ~plain, count) == 0
-    its = good[row]
-    return Escaped(good, places[its], codes[its], np.where(unicode, 6, 2)[its])
+            good &= _HEX[data[begin + digit]]
+        fine[long] = good
+    return codes, sizes, fine
 
 
-def _put(copies: NDArray[np.uint8], stays: Truths, at: I64, codes: I64, sizes: I64) -> None:
-    """Write characters as UTF-8 over their escapes, and mark what of these is too much."""
-    width = 1 + (codes >= 0x80) + (codes >= 0x800)
-    lead = np.array([0, 0, 0xC0, 0xE0])[width]
-    for place in range(3):
-        rows = np.flatnonzero(width > place)
-        shift = 6 * (width[rows] - 1 - place)
-        part = codes[rows] >> shift
-        bits = lead[rows] | part if place == 0 else 0x80 | (part & 0x3F)
-        copies[at[rows] + place] = bits
-    for place in range(1, 6):
-        stays[at[(width <= place) & (sizes > place)] + place] = False
+def _without(bodies: Bodies, places: I64, codes: I64, sizes: I64, row: I64) -> Bodies:
+    """The bodies with characters instead of escapes."""
+    # Twice the room: see `taken`.
+    size = bodies.data.size
+    data = np.empty(2 * size, np.uint8)
+    data[:size] = bodies.data
+    width = _WIDTH[codes]
+    # Each character stands at the end of its escape; what is left before it is cut out.
+    _put(data, places + sizes - 1, codes, width)
+    borders = np.empty(2 * places.size + 3, np.int64)
+    borders[0], borders[-2] = 0, size
+    borders[1:-2:2] = places
+    borders[2:-2:2] = places + sizes - width
+    index = np.arange(0, 2 * places.size + 1, 2, dtype=np.int32)
+    kept, _ = taken(data, borders, index, size)
+    cut = np.bincount(row, sizes - width, bodies.starts.size).astype(np.int64)
+    return Bodies(kept, bodies.starts - (np.cumsum(cut) - cut), bodies.lengths - cut)
+
+
+def _put(data: NDArray[np.uint8], last: I64, codes: I64, width: I64) -> None:
+    """Write characters as UTF-8 that ends at some places."""
+    data[last] = np.where(width == 1, codes, 0x80 | (codes & 0x3F))
+    for before, lead in ((1, 0xC0), (2, 0xE0)):
+        rows = np.flatnonzero(width > before)
+        part = codes[rows] >> 6 * before
+        is_first = width[rows] == before + 1
+        data[last[rows] - before] = np.where(is_first, lead | part, 0x80 | (part & 0x3F))

@@ -22,6 +22,7 @@ __all__ = [
     "first_byte",
     "keep_bytes",
     "left_digits",
+    "places_of",
     "right_digits",
     "text_bytes",
     "view64",
@@ -37,7 +38,30 @@ _ONES = _U(0x0101010101010101)
 _HIGHS = _U(0x8080808080808080)
 _NIBBLES = _U(0xF0F0F0F0F0F0F0F0)
 _SIXES = _U(0x0606060606060606)
+_NUMBERS = _U(0x0001020304050607)
 _BITS = np.array([_U((1 << 8 * n) - 1) for n in range(9)], dtype=np.uint64)
+
+
+def places_of(marks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """As `np.flatnonzero`, sooner where few are marked.
+
+    Args:
+        marks: bool[m], contiguous.
+    """
+    whole = marks.size & ~7
+    eights = marks[:whole].view(np.uint64)
+    at = np.flatnonzero(eights != 0)
+    found = eights[at]
+    places: NDArray[np.int64]
+    if np.count_nonzero(marks) == at.size:
+        # One in each word: a product moves its number to the word's last byte.
+        places = at * 8 + ((found * _NUMBERS) >> _U(56)).view(np.int64)
+        return places
+    inner = np.flatnonzero(found.view(np.bool_))
+    places = at[inner >> 3] * 8 + (inner & 7)
+    if whole < marks.size:
+        places = np.concatenate([places, whole + np.flatnonzero(marks[whole:])])
+    return places
 
 
 def view64(data: NDArray[np.uint8]) -> Words:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import gc
 import logging
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -35,9 +37,6 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Of malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 32 << 20
 _SLOTS = 4
 _SLOT_BYTES = 24 << 20
 _END_S = 2.0
@@ -54,11 +53,12 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        _keep_freed_memory()
         self._arena = Arena(_SLOTS, _SLOT_BYTES)
         self._lock = threading.Lock()
         self._given: dict[int, tuple[Future[Any], U8]] = {}
         self._next = 0
+        # A search for cycles writes into every object: what is loaded would not stay shared.
+        gc.freeze()
         context = multiprocessing.get_context("fork")
         self._link, theirs = context.Pipe()
         self._process = context.Process(
@@ -84,7 +84,7 @@ class Worker:
         """A worker; `None` where there is no second processor for it, or no safe fork."""
         if sys.platform != "linux" or threading.active_count() > 1:
             return None
-        if len(os.sched_getaffinity(0)) < 2:
+        if len(os.sched_getaffinity(0)) < 2 or _polars_has_threads():
             return None
         try:
             return cls()
@@ -168,23 +168,20 @@ class Worker:
         self.close()
 
 
+def _polars_has_threads() -> bool:
+    """Whether Polars has begun to compute: a process forked now would wait for its threads."""
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended
+            if re.fullmatch(r"polars-\d+", (task / "comm").read_text().strip()):
+                return True
+    return False
+
+
 def _answer(future: Future[Result], function: Callable[[Item], Result], item: Item) -> Result:
     try:
         return future.result()
     except _GoneError:
         return function(item)
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed, in both processes.
-
-    Columns come and go by the megabyte. Given back each time, they are taken page by page from
-    the system again, which took about a tenth of all time (two cores of a virtual machine).
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        set_option = ctypes.CDLL(None).mallopt
-        set_option(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _serve(link: Connection, others: Connection, arena: Arena) -> None:
