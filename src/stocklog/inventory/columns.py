@@ -30,6 +30,7 @@ __all__ = [
     "clean_rows",
     "no_hidden_quotes",
     "readable_rows",
+    "right_signs",
 ]
 
 KINDS = Vocabulary(TYPES)
@@ -101,11 +102,7 @@ class Found:
 
     def keep_rules(self) -> NDArray[np.bool_]:
         """Which rows keep the rules that tie fields to each other, and `uom`'s own, bool[m]."""
-        lowest = _LOWEST[self.kinds]
-        # Adjustments and reservations take any number but 0, the others have a lowest one.
-        right: NDArray[np.bool_] = (self.quantity >= lowest) & (
-            (self.quantity != 0) | (lowest == 0)
-        )
+        right = right_signs(self.kinds, self.quantity)
         present, texts = self.optionals.present, self.optionals.texts
         transfer = self.kinds == _TRANSFER
         targets = present.get("to_location_id")
@@ -144,6 +141,19 @@ class Found:
             columns.append(pa.Array.from_buffers(column.type, self.micros.size, [bitmap, *buffers]))
         # One crossing for all columns: each costs tens of microseconds when it crosses alone.
         return pl.DataFrame(pa.RecordBatch.from_arrays(columns, schema=_ARROW_SCHEMA))
+
+
+def right_signs(kinds: NDArray[np.int64], quantity: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows have a quantity that their type can have, bool[m].
+
+    Args:
+        kinds: int64[m], the types' places in `TYPES`.
+        quantity: int64[m].
+    """
+    lowest = _LOWEST[kinds]
+    # Adjustments and reservations take any number but 0, the others have a lowest one.
+    right: NDArray[np.bool_] = (quantity >= lowest) & ((quantity != 0) | (lowest == 0))
+    return right
 
 
 def clean_rows(bodies: Bodies) -> NDArray[np.bool_]:

@@ -191,7 +191,7 @@ class _Load:
         for batch in ahead(feed, stop=self._stop):
             self._count(batch, result)
             self._keep(batch.rejects)
-            self._summary.updates += batch.updates.height
+            self._summary.updates += batch.height
             self._on_tick(self._tick(batch, self._summary.updates))
         result.complete = not self._stop.is_set()
 
@@ -252,14 +252,14 @@ class _Load:
         way.settle(number, complete=result.complete, rejects=result.rejects)
 
     def _check_first(self, batch: FeedBatch, way: Way, result: FileResult) -> None:
-        if not result.updates and batch.updates.height:
-            body = codec.encode(batch.updates[:1], b"").data
+        if not result.updates and batch.height:
+            body = codec.encode(batch.first(1), b"").data
             way.check_first(hashlib.sha256(body.tobytes()).hexdigest()[:32])
 
     def _count(self, batch: FeedBatch, result: FileResult) -> None:
         rejects = len(batch.rejects)
         result.read += batch.rows_read
-        result.updates += batch.updates.height
+        result.updates += batch.height
         result.rejects += rejects
         self._summary.read += batch.rows_read
         self._summary.rejects += rejects

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from stocklog.errors import UsageError
 from stocklog.inventory.arrow_arrays import int64_array
@@ -72,7 +73,7 @@ class Assembler:
             numbers, updates = raw.known
             self._zoned += len(numbers)
             if not len(raw.lines):
-                return self._batch(raw, updates, numbers, raw.rejects)
+                return self._batch(raw, updates, numbers, raw.rejects, raw.dictionaries)
         reasons: Reasons = {}
         frame = self._fields(raw, reasons)
         # An expression can make what no column has.
@@ -97,7 +98,8 @@ class Assembler:
             good = int64_array(np.flatnonzero(~bad))
             dictionaries = {name: column.take(good) for name, column in dictionaries.items()}
         if raw.known is not None:
-            frame, numbers = _merged(frame, numbers, *raw.known)
+            assert isinstance(raw.known[1], pl.DataFrame)
+            frame, numbers = _merged(frame, numbers, raw.known[0], raw.known[1])
             dictionaries = {}
         return self._batch(raw, frame, numbers, rejects, dictionaries)
 
@@ -114,19 +116,19 @@ class Assembler:
     def _batch(
         self,
         raw: RawRows,
-        frame: pl.DataFrame,
+        rows: pl.DataFrame | pa.RecordBatch,
         numbers: IntArray,
         rejects: list[Reject],
-        dictionaries: Mapping[str, Any] | None = None,
+        dictionaries: Mapping[str, Any],
     ) -> FeedBatch:
         return FeedBatch(
-            updates=frame,
+            rows=rows,
             row_numbers=numbers,
             rejects=rejects,
-            rows_read=frame.height + len(rejects),
+            rows_read=len(numbers) + len(rejects),
             bytes_read=raw.bytes_read,
             total_bytes=self._total_bytes,
-            dictionaries=dictionaries or {},
+            dictionaries=dictionaries,
         )
 
     def finish(self) -> None:

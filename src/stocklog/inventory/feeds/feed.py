@@ -212,7 +212,7 @@ class Feed:
         self.columns = tuple(name for name, _ in schema)
         plan = make_plan(self.name, schema, self._options)
         read = plan.columns or self.columns[:1]
-        return self._parquet.rows(read, self.total_bytes), plan
+        return self._parquet.rows(read, self.total_bytes, plain=plan.is_plain), plan
 
     def _open_lines(
         self, told: str | None, head: bytes, block_size: int

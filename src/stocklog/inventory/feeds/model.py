@@ -13,6 +13,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from stocklog.inventory.feeds.coded import frame_of
+
 __all__ = ["FeedBatch", "RawRows", "Reject", "long_line_text", "text_of"]
 
 # How reasons show a value: quoted (long texts cut), or a number.
@@ -57,18 +59,18 @@ class FeedBatch:
     """A piece of a feed, in the feed's order.
 
     Attributes:
-        updates: the valid rows, schema `UPDATE_SCHEMA`, every one passed `update.validate`.
-        row_numbers: int64[len(updates)], each row's number in the feed, from 1; bad rows count,
+        rows: the valid rows, as what they were read as; see `updates`.
+        row_numbers: int64[height], each row's number in the feed, from 1; bad rows count,
             headers and blank lines do not. The same however the feed was cut into blocks.
         rejects: the rows that are not updates, in the feed's order.
-        rows_read: ``len(updates) + len(rejects)``.
+        rows_read: ``height + len(rejects)``.
         bytes_read: how far the feed was read, in bytes of the file as it is stored.
         total_bytes: the file's size, or None for a pipe.
         dictionaries: text columns of `updates` as Arrow dictionaries, those that the file itself
             keeps so. They say the same; a dictionary's texts are encoded once and not in each row.
     """
 
-    updates: pl.DataFrame
+    rows: pl.DataFrame | pa.RecordBatch
     row_numbers: IntArray
     rejects: list[Reject]
     rows_read: int
@@ -76,13 +78,34 @@ class FeedBatch:
     total_bytes: int | None
     dictionaries: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def height(self) -> int:
+        """How many updates there are."""
+        return len(self.row_numbers)
+
+    @property
+    def updates(self) -> pl.DataFrame:
+        """The valid rows, schema `UPDATE_SCHEMA`, every one passed `update.validate`.
+
+        They are made of the file's dictionaries each time, where it has some: keep them.
+        """
+        return self.first(self.height)
+
+    def first(self, count: int) -> pl.DataFrame:
+        """The first of the updates."""
+        rows = self.rows.slice(0, count)
+        return rows if isinstance(rows, pl.DataFrame) else frame_of(rows)
+
     def to_arrow(self) -> pa.RecordBatch:
-        """Return the updates in the columns of `UPDATE_SCHEMA`, dictionaries among them."""
+        """Return the updates in columns of `UPDATE_SCHEMA`, dictionaries among them.
+
+        Columns of nothing but nulls may be missing.
+        """
+        if isinstance(self.rows, pa.RecordBatch):
+            return self.rows
         columns = {
-            name: self.dictionaries[name]
-            if name in self.dictionaries
-            else _arrow(self.updates[name])
-            for name in self.updates.columns
+            name: self.dictionaries[name] if name in self.dictionaries else _arrow(self.rows[name])
+            for name in self.rows.columns
         }
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
@@ -100,8 +123,8 @@ class RawRows:
         problems: position -> reason, for rows that the reader itself found wrong.
         bytes_read: see `FeedBatch`.
         known: rows that are valid updates beyond doubt: their numbers, int64[m], and the updates
-            in the columns of `UPDATE_SCHEMA`. They are not among `lines`, and may stand before,
-            between and behind those.
+            in the columns of `UPDATE_SCHEMA` (Arrow's only if there are no others). They are not
+            among `lines`, and may stand before, between and behind those.
         dictionaries: columns of text that the file keeps as Arrow dictionaries, one row each for
             `lines`; `columns` has them as text.
         may_hold_nul: False if no text of `columns` can hold U+0000.
@@ -114,7 +137,7 @@ class RawRows:
     rejects: list[Reject]
     problems: dict[int, str]
     bytes_read: int
-    known: tuple[IntArray, pl.DataFrame] | None = None
+    known: tuple[IntArray, pl.DataFrame | pa.RecordBatch] | None = None
     dictionaries: Mapping[str, Any] = field(default_factory=dict)
     may_hold_nul: bool = True
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
 from stocklog.errors import FeedError
+from stocklog.inventory.feeds.coded import has_nul, proven
 from stocklog.inventory.feeds.model import IntArray, RawRows
 
 __all__ = ["ParquetFeed", "ParquetRows"]
@@ -64,15 +65,21 @@ class ParquetFeed:
         """Return the columns and their types, lists and structs only if asked for."""
         return [(n, dtype) for n, dtype in self._schema if nested or n not in self._nested]
 
-    def rows(self, columns: Sequence[str], total_bytes: int) -> ParquetRows:
-        """Return an iterable over the rows of some columns."""
+    def rows(self, columns: Sequence[str], total_bytes: int, *, plain: bool) -> ParquetRows:
+        """Return an iterable over the rows of some columns.
+
+        Args:
+            columns: their names.
+            total_bytes: the file's size.
+            plain: whether the columns are the fields of their names, and no field is missing.
+        """
         file = self._file
         coded = [name for name in columns if name in self._texts and _is_coded(file, name)]
         if coded:
             self._coded = file = pa_parquet.ParquetFile(
                 self._handle, metadata=file.metadata, read_dictionary=coded, pre_buffer=False
             )
-        return ParquetRows(self._file, self.name, columns, total_bytes, coded=file)
+        return ParquetRows(self._file, self.name, columns, total_bytes, coded=file, plain=plain)
 
     def close(self) -> None:
         """Close the file."""
@@ -110,6 +117,7 @@ class ParquetRows:
         columns: the columns to read; the others are read only to show rejected rows.
         total_bytes: the file's size.
         coded: the same file, whose columns of repeated texts come as dictionaries.
+        plain: see `ParquetFeed.rows`.
     """
 
     def __init__(
@@ -120,9 +128,11 @@ class ParquetRows:
         total_bytes: int,
         *,
         coded: pa_parquet.ParquetFile,
+        plain: bool,
     ) -> None:
         self._file = file
         self._coded = coded
+        self._plain = plain
         self._name = name
         self._columns = list(columns)
         self._total_bytes = total_bytes
@@ -137,6 +147,11 @@ class ParquetRows:
                 rows = batch.num_rows
                 done += rows
                 numbers = np.arange(done - rows + 1, done + 1, dtype=np.int64)
+                read = self._total_bytes * done // total
+                known = proven(batch) if self._plain else None
+                if known is not None:
+                    yield _known(known, numbers, read)
+                    continue
                 frame, dictionaries = _decoded(batch)
 
                 def row_text(
@@ -151,7 +166,7 @@ class ParquetRows:
                     row_text=row_text,
                     rejects=[],
                     problems={},
-                    bytes_read=self._total_bytes * done // total,
+                    bytes_read=read,
                     dictionaries=dictionaries,
                     may_hold_nul=any(map(_may_hold_nul, batch.columns)),
                 )
@@ -195,6 +210,29 @@ class _WholeRows:
         return json.dumps(values, ensure_ascii=False, default=_plain, separators=(",", ":"))
 
 
+def _known(rows: pa.RecordBatch, numbers: IntArray, bytes_read: int) -> RawRows:
+    """Rows that are updates as they stand."""
+    return RawRows(
+        columns=pl.DataFrame(),
+        lines=numbers[:0],
+        row_numbers=numbers[:0],
+        row_text=lambda positions: [],
+        rejects=[],
+        problems={},
+        bytes_read=bytes_read,
+        known=(numbers, rows),
+        dictionaries=_dictionaries(rows),
+    )
+
+
+def _dictionaries(batch: pa.RecordBatch) -> dict[str, Any]:
+    return {
+        name: column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        if pa.types.is_dictionary(column.type)
+    }
+
+
 def _decoded(batch: pa.RecordBatch) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The columns of a batch, dictionaries of text as text; and those dictionaries by name."""
     columns, dictionaries = [], {}
@@ -209,12 +247,11 @@ def _decoded(batch: pa.RecordBatch) -> tuple[pl.DataFrame, dict[str, Any]]:
 
 
 def _may_hold_nul(column: Any) -> bool:
-    """Whether a column of text may hold U+0000: a look at all of its bytes."""
+    """Whether a column of text may hold U+0000."""
     texts = column.dictionary if pa.types.is_dictionary(column.type) else column
-    if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
-        return _is_text(texts.type)
-    buffer = texts.buffers()[2]  # of a slice all of it, which can only say yes too often
-    return bool(buffer) and not np.frombuffer(buffer, np.uint8).min(initial=1)
+    if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
+        return has_nul(column)
+    return _is_text(texts.type)
 
 
 def _series(column: Any) -> pl.Series:

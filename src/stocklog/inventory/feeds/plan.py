@@ -42,6 +42,12 @@ class Plan:
     numbers: tuple[str, ...]
 
     @property
+    def is_plain(self) -> bool:
+        """Whether each field is the column of its own name, and nothing else is read or made."""
+        made = self.mapped or self.constants or self.extra
+        return not made and set(REQUIRED) <= set(self.taken) == set(self.columns)
+
+    @property
     def makes_ids(self) -> bool:
         """Whether no column and no expression gives `update_id`."""
         return "update_id" not in self.taken and all(e.field != "update_id" for e in self.mapped)
