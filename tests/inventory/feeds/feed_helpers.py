@@ -38,6 +38,8 @@ def drain(feed: Any, whole: Whole) -> Whole:
         assert len(batch.row_numbers) == batch.updates.height
         arrow = pl.from_arrow(batch.to_arrow())
         assert isinstance(arrow, pl.DataFrame)
+        left_out = [pl.lit(None).alias(n) for n in batch.updates.columns if n not in arrow.columns]
+        arrow = arrow.with_columns(left_out).select(batch.updates.columns)
         assert arrow.cast(dict(batch.updates.schema)).equals(batch.updates)
         whole.updates += batch.updates.to_dicts()
         whole.numbers += batch.row_numbers.tolist()
