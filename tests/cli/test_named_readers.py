@@ -85,6 +85,7 @@ class Failing:
     """A sink that does not take the third batch."""
 
     holds_back = False
+    drops_all = False
 
     def __init__(self, client: StreamClient, stream: str) -> None:
         self.taken: list[int] = []

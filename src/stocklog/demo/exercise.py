@@ -32,6 +32,7 @@ class _Counter:
         seen: updates so far.
         first: the first offset.
         holds_back: it keeps nothing back.
+        drops_all: it looks at every batch.
     """
 
     pause: float = 0.0
@@ -39,6 +40,7 @@ class _Counter:
     seen: int = 0
     first: int | None = None
     holds_back: bool = False
+    drops_all: bool = False
 
     def prepare(self, batch: Batch) -> Batch:
         """A batch is counted as it is."""

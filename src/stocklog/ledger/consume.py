@@ -24,8 +24,11 @@ from stocklog.workers import Worker
 __all__ = ["ConsumeSummary", "consume"]
 
 _BLOCK_ROWS = 10_000
-"""Messages that go to another process together: more are decoded a little faster, and take up
-more memory in both."""
+"""Messages that go to another process together: more are decoded faster, and take up more memory
+in both."""
+
+_BLOCK_ROWS_DROPPED = 20_000
+"""The same where nothing of them is kept."""
 
 _POLL = 0.2
 """Seconds after which a reader without messages looks whether it should stop."""
@@ -171,7 +174,7 @@ def consume(
             on_attached()
             blocks = _blocks(subscriber, count, stop)
             if helper is not None:
-                blocks = _cut(blocks)
+                blocks = _cut(blocks, _BLOCK_ROWS_DROPPED if sink.drops_all else _BLOCK_ROWS)
             prepare = partial(_prepared, sink.prepare)
             reading.read(subscriber, mapped(blocks, prepare, stop=stop, helper=helper), lag, begun)
     reading.settle()
@@ -180,13 +183,13 @@ def consume(
     return summary
 
 
-def _cut(blocks: Iterator[MessageBlock | None]) -> Iterator[MessageBlock | None]:
+def _cut(blocks: Iterator[MessageBlock | None], most: int) -> Iterator[MessageBlock | None]:
     """The same in blocks that take little of the memory that two processes have in common."""
     for block in blocks:
-        if block is None or len(block) <= _BLOCK_ROWS:
+        if block is None or len(block) <= most:
             yield block
             continue
-        for rows in np.array_split(np.arange(len(block)), -(-len(block) // _BLOCK_ROWS)):
+        for rows in np.array_split(np.arange(len(block)), -(-len(block) // most)):
             yield block[rows[0] : rows[-1] + 1].narrowed()
 
 
@@ -195,7 +198,7 @@ class _Prepared:
     """A batch as a sink takes it, and what has to be known of it.
 
     Attributes:
-        content: what the sink made of it.
+        content: what the sink made of it; `None` if it drops everything.
         updates: how many.
         invalid: how many messages were no updates.
         first_offset: the lowest offset of all messages.
@@ -221,15 +224,18 @@ def _prepared(prepare: Callable[[Batch], Any], block: MessageBlock | None) -> _P
     batch = decode(block)
     if not batch.messages:
         return None
-    prepared = _Prepared(
-        prepare(batch), len(batch), len(batch.invalid), batch.first_offset, batch.last_offset
-    )
-    _give_back()
-    return prepared
+    content = prepare(batch)
+    if content is not None:
+        _give_back()
+    return _Prepared(content, len(batch), len(batch.invalid), batch.first_offset, batch.last_offset)
 
 
 def _give_back() -> None:
-    """Let Arrow's allocator return what this thread has freed: it keeps some 20 MB a thread."""
+    """Let Arrow's allocator return what this thread has freed: it keeps some 20 MB a thread.
+
+    Where nothing is kept there is room for these, and clearing the pages again takes a twentieth
+    of the time.
+    """
     pa.default_memory_pool().release_unused()
 
 
@@ -265,7 +271,8 @@ class _Reading:
             except BrokenPipeError:
                 summary.reader_gone = True
                 break
-            _give_back()
+            if batch.content is not None:
+                _give_back()
             summary.add(batch)
             summary.seconds = time.perf_counter() - begun
             self._on_tick(_tick(summary, self._count, subscriber.plan.until, lag))

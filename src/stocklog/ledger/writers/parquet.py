@@ -46,6 +46,7 @@ class ParquetSink:
     """
 
     holds_back = True
+    drops_all = False
     prepare = staticmethod(_table)
 
     def __init__(self, path: Path) -> None:

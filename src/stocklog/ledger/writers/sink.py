@@ -40,9 +40,11 @@ class Sink(Protocol):
 
     Attributes:
         holds_back: whether what it took is out of our hands only once it is closed.
+        drops_all: whether nothing is written of what it takes, and `prepare` makes `None` of it.
     """
 
     holds_back: bool
+    drops_all: bool
 
     @property
     def prepare(self) -> Callable[[Batch], Any]:
@@ -67,6 +69,7 @@ class _ByteSink:
     """A format's bytes into a file or stdout, flushed after each batch."""
 
     holds_back = False
+    drops_all = False
 
     def __init__(self, form: Format, path: Path | None, *, append: bool) -> None:
         self._form, self._path = form, path
@@ -124,6 +127,7 @@ class _Nowhere:
     """Everything was decoded and validated before it came here; that was the point."""
 
     holds_back = False
+    drops_all = True
     prepare = staticmethod(_nothing)
 
     def write(self, prepared: Any) -> None:
