@@ -194,10 +194,10 @@ def no_hidden_quotes(
         good: bool[m], those whose quotes matter.
         quotes: int64[m], how many each must hold.
     """
-    others = np.ones(bodies.starts.size, np.bool_)
-    others[rows[good]] = False
     found = np.count_nonzero(marks)
-    if others.any():
+    if rows.size < bodies.starts.size or not good.all():
+        others = np.ones(bodies.starts.size, np.bool_)
+        others[rows[good]] = False
         found -= np.count_nonzero(bodies.select(np.flatnonzero(others)).lines == ord('"'))
     if found == int(quotes[good].sum()):
         return good

@@ -52,10 +52,10 @@ _ENDINGS[FIELDS.index("quantity")] = _LONGEST
 _PLACE_BITS = 6
 
 
-def _place(last: Words, factor: int) -> I64:
+def _place(last: Words, factor: int) -> NDArray[np.uint32]:
     """A name's place in a table by its last four bytes, the upper half of a word."""
-    mixed = (last >> _U(32)) * _U(factor)
-    return ((mixed >> _U(32 - _PLACE_BITS)) & _U((1 << _PLACE_BITS) - 1)).view(np.int64)
+    mixed = (last >> _U(32)).astype(np.uint32) * np.uint32(factor)
+    return mixed >> np.uint32(32 - _PLACE_BITS)
 
 
 _SHORT = np.array([code for code in range(len(FIELDS)) if code not in _ENDINGS.values()])
@@ -100,9 +100,10 @@ class Members:
     @property
     def quotes(self) -> I64:
         """How many quotes each body holds if no text holds one, int64[m]."""
-        texts = np.concatenate([[0], np.cumsum(self.is_text)])
-        ends = np.cumsum(self.counts)
-        quotes: I64 = 2 * (self.counts + texts[ends] - texts[ends - self.counts])
+        firsts = np.cumsum(self.counts) - self.counts
+        # Small numbers: a body with more members than there are fields is not good.
+        texts = np.add.reduceat(self.is_text.view(np.uint8), firsts)
+        quotes: I64 = 2 * (self.counts + texts)
         return quotes
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from stocklog.inventory.bodies import Bodies
 from stocklog.inventory.escape_scan import code_of, escape_starts
 from stocklog.inventory.pieces import taken
-from stocklog.inventory.words import places_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +43,7 @@ def unescaped(bodies: Bodies) -> tuple[Bodies, Truths]:
         The bodies without the escapes that can be resolved here, and bool[n]: without any. The
         others are changed too far to be of use.
     """
-    marks = bodies.lines == _BACKSLASH
-    places = escape_starts(places_of(marks)) if marks.any() else np.zeros(0, np.int64)
+    places = escape_starts(np.flatnonzero(bodies.lines == _BACKSLASH))
     if not places.size:
         return bodies, np.ones(bodies.starts.size, np.bool_)
     codes, sizes, fine = _read(bodies.data, places)

@@ -56,7 +56,9 @@ PLAIN_LEAD = 20
 """Bytes before a body that is an entry of its own."""
 
 _DATA_LONG = b"\x00\x53\x75\xb0"
+_DATA_SHORT = b"\x00\x53\x75\xa0"
 _SECTION = len(_DATA_LONG) + 4
+_SHORT_SECTION = len(_DATA_SHORT) + 1
 _MAX_BODY = (1 << 31) - 1 - _SECTION
 
 
@@ -191,16 +193,39 @@ def locate_bodies(block: MessageBlock) -> Bodies:
     Returns:
         The bodies. Nothing that is in a message raises.
     """
-    starts, lengths = block.starts, block.lengths
-    if len(starts) and lengths.min() >= _SECTION:
-        words = _words(block.buffer)[starts]
-        sizes = read_u32(block.buffer, starts + 4)
-        if ((words == _LONG_WORD) & (sizes + _SECTION == lengths)).all():
-            return Bodies(block.buffer, starts + _SECTION, sizes, {})
+    plain = _plain_bodies(block)
+    if plain is not None:
+        return plain
     body_starts, body_lengths, found = _step_sections(block)
     odd = np.flatnonzero(~found)
     bodies = Bodies(block.buffer, body_starts, body_lengths, {})
     return _parse_rows(block, bodies, odd.tolist()) if len(odd) else bodies
+
+
+def _plain_bodies(block: MessageBlock) -> Bodies | None:
+    """The bodies where each message is one data section and nothing else, else None."""
+    starts, lengths = block.starts, block.lengths
+    if not len(starts) or lengths.min() < _SHORT_SECTION:
+        return None
+    words = _words(block.buffer)[starts]
+    is_long = words == _LONG_WORD
+    if is_long.all():
+        if lengths.min() < _SECTION:
+            return None
+        sizes = read_u32(block.buffer, starts + 4)
+        head = np.full(1, _SECTION, np.int64)
+    elif (is_long | (words == _SHORT_WORD)).all():
+        rows = np.flatnonzero(is_long)
+        if lengths[rows].min(initial=_SECTION) < _SECTION:
+            return None
+        head = np.where(is_long, _SECTION, _SHORT_SECTION)
+        sizes = block.buffer[starts + 4].astype(np.int64)
+        sizes[rows] = read_u32(block.buffer, starts[rows] + 4)
+    else:
+        return None
+    if (sizes + head != lengths).any():
+        return None
+    return Bodies(block.buffer, starts + head, sizes, {})
 
 
 # How a section in a usual encoding goes on behind `00 53 code constructor`, by the last two.
@@ -208,6 +233,7 @@ _SKIP_NONE, _SKIP_SHORT, _SKIP_LONG, _BODY_SHORT, _BODY_LONG = 1, 2, 3, 4, 5
 _HEAD = np.array([0, 4, 5, 8, 5, 8], np.int64)
 _MOST_SECTIONS = 9
 _LONG_WORD = int.from_bytes(_DATA_LONG, "little")
+_SHORT_WORD = int.from_bytes(_DATA_SHORT, "little")
 
 
 def _make_table() -> U8:
