@@ -167,6 +167,29 @@ def test_large_bodies_and_empty_bodies_are_found():
     assert located(messages) == (bodies, {})
 
 
+@pytest.mark.parametrize("sizes", [(0, 3, 255), (0, 256), (300, 400), (255, 256, 70_000, 1)])
+def test_messages_of_one_data_section_are_found_at_once(sizes, monkeypatch):
+    monkeypatch.setattr(amqp, "_step_sections", None)  # not needed
+    bodies = [b"x" * size for size in sizes]
+    assert located([data_section(body) for body in bodies]) == (bodies, {})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        data_section(b"abc")[:-1],
+        data_section(b"a" * 300)[:-1],
+        data_section(b"abc") + b"!",
+        b"\0Su\xb0\0",
+        b"\0Su\xa0",
+    ],
+)
+def test_a_data_section_with_a_wrong_size_is_given_whole(wrong):
+    found, problems = located([data_section(b"before"), wrong, data_section(b"b" * 300)])
+    assert found == [b"before", wrong, b"b" * 300]
+    assert list(problems) == [1]
+
+
 def sections_one_by_one(message: bytes) -> bytes | None:
     """The row way, for holding the column way against it."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -33,7 +32,6 @@ def connected(broker: BrokerChoice, report: Report, *, start: bool = False) -> I
     connection = open_connection(
         broker.uri, origin=broker.origin, start=start, tls_ca=broker.tls_ca, say=report.note
     )
-    gc.freeze()  # what is loaded by now stays, and need not be searched for cycles
     try:
         report.note(f"broker {connection.where}", "broker", connection.facts())
         yield connection

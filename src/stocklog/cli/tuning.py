@@ -23,7 +23,7 @@ def tune() -> None:
     page is cleared again: a tenth of the time of reading and of loading Parquet. Other C libraries
     stay as they are.
     """
-    import ctypes
+    import ctypes  # which the help need not wait for
 
     # Nothing here multiplies matrices, for which threads would be started, and spin for a while.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
