@@ -15,7 +15,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["bytes_scalar", "int64_array", "integers", "text_array", "truths"]
+__all__ = ["bytes_scalar", "int64_array", "integers", "is_text", "text_array", "truths"]
 
 
 def int64_array(values: NDArray[np.integer[Any]]) -> Any:
@@ -55,3 +55,10 @@ def truths(array: Any) -> NDArray[np.bool_]:
     end = array.offset + len(array)
     whole = np.unpackbits(bits[: (end + 7) // 8], bitorder="little")
     return whole[array.offset : end].view(np.bool_)
+
+
+def is_text(kind: Any) -> bool:
+    """Whether an Arrow type is one of text."""
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )

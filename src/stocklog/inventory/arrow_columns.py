@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from stocklog.errors import UsageError
-from stocklog.inventory.arrow_arrays import truths
+from stocklog.inventory.arrow_arrays import is_text, truths
 from stocklog.inventory.fields import INTEGERS, REQUIRED, UPDATE_SCHEMA
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def _typed(name: str, column: Any) -> Any:
         if pa.types.is_integer(kind):
             return _int64(name, column)
     elif pa.types.is_dictionary(kind):
-        if _is_text(kind.value_type):
+        if is_text(kind.value_type):
             return column
-    elif _is_text(kind):
+    elif is_text(kind):
         return column if kind == pa.large_string() else column.cast(pa.large_string())
     wanted = "timestamp[us, tz=UTC]" if name == "occurred_at" else UPDATE_SCHEMA[name]
     raise UsageError(f"column {name} is {kind}, not {wanted}", "Pass the batch through to_frame")
@@ -91,12 +91,6 @@ def _int64(name: str, column: Any) -> Any:
         return column.cast(pa.int64())
     except pa.ArrowInvalid as error:
         raise UsageError(f"column {name} does not fit int64: {error}", "Correct it") from None
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
 
 
 def int64_values(column: Any) -> NDArray[np.int64]:

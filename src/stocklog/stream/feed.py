@@ -21,6 +21,9 @@ _ID = 0
 # block costs however small it is no longer counts, and its columns still fit the cache.
 _TOGETHER = 3 << 20
 _RECORDS_TOGETHER = 15_000
+# Where more than this waits there is no hurry to read on. A broker that finds room for a few more
+# kilobytes again and again wakes up each time, on a busy machine in place of who decodes.
+_WAITING = 3 * _TOGETHER // 2
 # Of a bulk of tiny chunks the reading thread waits a little for more after few, and whoever
 # takes waits for many: on a busy machine waking up costs ten times what a tiny chunk does.
 _FEW_BYTES = 8 << 10
@@ -128,12 +131,13 @@ class Feed:
         )
 
     def _hold_back(self) -> None:
-        """Stop reading the socket while far more waits than was meant to.
+        """Stop reading the socket while enough waits, or far more than was meant to.
 
         Credit counts chunks, and thousands that were asked for when they were small may
         come large. TCP then holds the broker back.
         """
-        while self._waiting > self._most_waiting and not self._woken and self.lost is None:
+        most = self._most_waiting if self.gathers else min(_WAITING, self._most_waiting)
+        while self._waiting > most and not self._woken and self.lost is None:
             self._came.wait(_BEAT_EVERY_S)
             self.connection.beat()
 

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stocklog.inventory.arrow_arrays import int64_array, integers, truths
+from stocklog.inventory.arrow_arrays import int64_array, integers, is_text, truths
 from stocklog.inventory.arrow_columns import int64_values
 from stocklog.inventory.columns import right_signs
 from stocklog.inventory.fields import (
@@ -31,7 +31,7 @@ from stocklog.inventory.fields import (
 )
 from stocklog.inventory.timestamps import MAX_MICROS, MIN_MICROS
 
-__all__ = ["frame_of", "has_nul", "proven"]
+__all__ = ["frame_of", "has_nul", "proven", "series_of"]
 
 _MOMENT = pa.timestamp("us", "UTC")
 _COUNT, _TRANSFER = TYPES.index("count"), TYPES.index("transfer")
@@ -69,7 +69,7 @@ def frame_of(batch: pa.RecordBatch) -> pl.DataFrame:
     """Updates in the columns of `UPDATE_SCHEMA`, dictionaries as text."""
     given = dict(zip(batch.schema.names, batch.columns, strict=True))
     columns = [
-        _series(given[name]).alias(name).cast(dtype)
+        series_of(given[name]).alias(name).cast(dtype)
         if name in given
         else pl.Series(name, [None], dtype).new_from_index(0, batch.num_rows)
         for name, dtype in UPDATE_SCHEMA.items()
@@ -83,9 +83,10 @@ def has_nul(column: Any) -> bool:
     return bool(data) and not np.frombuffer(data, np.uint8).min(initial=1)
 
 
-def _series(column: Any) -> pl.Series:
-    if pa.types.is_dictionary(column.type):
-        return _series(column.dictionary).gather(_series(column.indices))
+def series_of(column: Any) -> pl.Series:
+    """A column in Polars, a dictionary of texts as text."""
+    if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
+        return series_of(column.dictionary).gather(series_of(column.indices))
     series = pl.from_arrow(column)
     assert isinstance(series, pl.Series)
     return series

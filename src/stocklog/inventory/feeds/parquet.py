@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
 from stocklog.errors import FeedError
-from stocklog.inventory.feeds.coded import has_nul, proven
+from stocklog.inventory.arrow_arrays import is_text
+from stocklog.inventory.feeds.coded import has_nul, proven, series_of
 from stocklog.inventory.feeds.model import IntArray, RawRows
 
 __all__ = ["ParquetFeed", "ParquetRows"]
@@ -49,7 +50,7 @@ class ParquetFeed:
         self._handle = file
         self._coded: pa_parquet.ParquetFile | None = None
         self._nested = [f.name for f in schema if pa.types.is_nested(f.type)]
-        self._texts = [f.name for f in schema if _is_text(f.type)]
+        self._texts = [f.name for f in schema if is_text(f.type)]
         try:
             # Not schema.empty_table(): that imports pandas wherever it is installed.
             nothing = [pa.nulls(0, field.type) for field in schema]
@@ -86,12 +87,6 @@ class ParquetFeed:
         self._file.close()
         if self._coded is not None:
             self._coded.close()
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
 
 
 def _is_coded(file: pa_parquet.ParquetFile, name: str) -> bool:
@@ -229,21 +224,15 @@ def _dictionaries(batch: pa.RecordBatch) -> dict[str, Any]:
     return {
         name: column
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
-        if pa.types.is_dictionary(column.type)
+        if pa.types.is_dictionary(column.type) and is_text(column.type.value_type)
     }
 
 
 def _decoded(batch: pa.RecordBatch) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The columns of a batch, dictionaries of text as text; and those dictionaries by name."""
-    columns, dictionaries = [], {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
-            dictionaries[name] = column
-            texts = _series(column.dictionary).gather(_series(column.indices))
-            columns.append(texts.alias(name))
-        else:
-            columns.append(_series(column).alias(name))
-    return pl.DataFrame(columns), dictionaries
+    given = zip(batch.schema.names, batch.columns, strict=True)
+    frame = pl.DataFrame([series_of(column).alias(name) for name, column in given])
+    return frame, _dictionaries(batch)
 
 
 def _may_hold_nul(column: Any) -> bool:
@@ -251,19 +240,13 @@ def _may_hold_nul(column: Any) -> bool:
     texts = column.dictionary if pa.types.is_dictionary(column.type) else column
     if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
         return has_nul(column)
-    return _is_text(texts.type)
-
-
-def _series(column: Any) -> pl.Series:
-    series = pl.from_arrow(column)
-    assert isinstance(series, pl.Series)
-    return series
+    return is_text(texts.type)
 
 
 def _value(one: Any) -> Any:
     """The only value of an array. Times as text: pyarrow imports pandas to make them objects."""
     if pa.types.is_timestamp(one.type):
-        return _series(one).dt.to_string("iso:strict")[0]
+        return series_of(one).dt.to_string("iso:strict")[0]
     return one[0].as_py()
 
 
