@@ -11,7 +11,6 @@ from stocklog._version import __version__
 from stocklog.cli import logs
 from stocklog.cli.failures import run
 from stocklog.cli.lazy import LazyGroup
-from stocklog.cli.tuning import tune
 
 __all__ = ["cli", "main"]
 
@@ -33,9 +32,6 @@ _COMMANDS = {
     "bench": "stocklog.cli.bench:bench",
     "completion": "stocklog.cli.completion:completion",
 }
-
-# They move columns. Projecting does too, but stays below its 2 GB by giving memory back.
-_TUNED = frozenset({"produce", "load", "consume"})
 
 _EPILOG = """\b
 Example:
@@ -82,13 +78,10 @@ colours off.
     callback=lambda ctx, param, value: None if ctx.resilient_parsing else logs.choose(value),
     help="What stderr gets: text, or one JSON object a line (time, level, event, message, ...).",
 )
-@click.pass_context
-def cli(ctx: click.Context, *, debug: bool) -> None:
+def cli(*, debug: bool) -> None:
     """Inventory updates by the million over RabbitMQ Streams: in, kept, and replayed."""
     if debug:
         os.environ["STOCKLOG_DEBUG"] = "1"
-    if ctx.invoked_subcommand in _TUNED:
-        tune()
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from stocklog.cli.options import (
 from stocklog.cli.progress import Progress
 from stocklog.cli.report import Report, counted, figure, no_updates
 from stocklog.cli.session import connected
+from stocklog.cli.tuning import tune
 
 if TYPE_CHECKING:
     from stocklog.ledger.consume import ConsumeSummary
@@ -125,6 +126,7 @@ def consume(
     no updates are counted, and shown by text and jsonl. What retention has cut before it
     was read is named, and the exit status is then 4.
     """
+    tune(keeps_memory=form != "parquet")  # whose row groups take the room
     from stocklog.ledger.consume import ConsumeSummary
     from stocklog.ledger.consume import consume as read
     from stocklog.ledger.memory import Memory

@@ -22,6 +22,7 @@ from stocklog.cli.options import (
 from stocklog.cli.progress import Progress
 from stocklog.cli.report import Report, counted, figure
 from stocklog.cli.session import connected
+from stocklog.cli.tuning import tune
 
 if TYPE_CHECKING:
     from stocklog.ledger.load import FileResult, LoadPlan, LoadSummary
@@ -110,6 +111,7 @@ def load(
     already is not loaded twice. A pipe goes on if it has a --name and comes again from its
     beginning.
     """
+    tune()
     from stocklog.inventory.feeds import FeedOptions, parse_assignments
     from stocklog.ledger.load import LoadPlan, LoadSummary, check_files
     from stocklog.ledger.register import Register

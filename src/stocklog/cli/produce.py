@@ -21,6 +21,7 @@ from stocklog.cli.options import (
 from stocklog.cli.progress import Progress
 from stocklog.cli.report import Report, counted, figure
 from stocklog.cli.session import connected
+from stocklog.cli.tuning import tune
 
 if TYPE_CHECKING:
     from stocklog.ledger.produce import ProduceSummary
@@ -106,6 +107,7 @@ def produce(
     its way, and says what is confirmed. With --name the count is the total under the
     name: what the log has counts, and the same command goes on from there.
     """
+    tune()
     if forever and count is not None:
         raise click.UsageError("--count and --forever exclude each other")
     from stocklog.ledger.produce import ProducePlan, ProduceSummary

@@ -16,19 +16,27 @@ _KEPT_BYTES = 32 << 20
 _OBJECTS = 50_000
 
 
-def tune() -> None:
+def tune(*, keeps_memory: bool = True) -> None:
     """Set what must be set before NumPy is imported, or holds from the beginning.
 
-    Columns come and go by the megabyte. Where glibc gives them back to the system each time, every
-    page is cleared again: a tenth of the time of reading and of loading Parquet. Other C libraries
-    stay as they are.
-    """
-    import ctypes  # which the help need not wait for
+    For commands that move columns; projecting, which needs most memory, does without.
 
+    Args:
+        keeps_memory: have glibc keep what is freed. Columns come and go by the megabyte; given
+            back to the system each time, every page is cleared again: a tenth of the time of
+            reading and of loading Parquet. Other C libraries stay as they are.
+    """
     # Nothing here multiplies matrices, for which threads would be started, and spin for a while.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
+    if keeps_memory:
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    import ctypes  # which the help need not wait for
+
     with contextlib.suppress(AttributeError, OSError):
         set_option = ctypes.CDLL(None).mallopt
         set_option(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-    gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
