@@ -101,8 +101,8 @@ class Members:
     def quotes(self) -> I64:
         """How many quotes each body holds if no text holds one, int64[m]."""
         firsts = np.cumsum(self.counts) - self.counts
-        # Small numbers: a body with more members than there are fields is not good.
-        texts = np.add.reduceat(self.is_text.view(np.uint8), firsts)
+        # Small numbers do: a body with more members than there are fields is not good.
+        texts = np.add.reduceat(self.is_text.view(np.uint8), firsts, dtype=np.uint8)
         quotes: I64 = 2 * (self.counts + texts)
         return quotes
 

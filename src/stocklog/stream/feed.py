@@ -22,8 +22,10 @@ _ID = 0
 _TOGETHER = 3 << 20
 _RECORDS_TOGETHER = 15_000
 # Where more than this waits there is no hurry to read on. A broker that finds room for a few more
-# kilobytes again and again wakes up each time, on a busy machine in place of who decodes.
+# kilobytes again and again wakes up each time, on a busy machine in place of who decodes. But only
+# for a moment: a broker that cannot send does not read heartbeats either.
 _WAITING = 3 * _TOGETHER // 2
+_REST_S = 0.1
 # Of a bulk of tiny chunks the reading thread waits a little for more after few, and whoever
 # takes waits for many: on a busy machine waking up costs ten times what a tiny chunk does.
 _FEW_BYTES = 8 << 10
@@ -131,15 +133,19 @@ class Feed:
         )
 
     def _hold_back(self) -> None:
-        """Stop reading the socket while enough waits, or far more than was meant to.
+        """Rest a moment while enough waits; stop while far more waits than was meant to.
 
         Credit counts chunks, and thousands that were asked for when they were small may
         come large. TCP then holds the broker back.
         """
-        most = self._most_waiting if self.gathers else min(_WAITING, self._most_waiting)
-        while self._waiting > most and not self._woken and self.lost is None:
+        if not self.gathers:
+            self._came.wait_for(lambda: self._may_read(_WAITING), _REST_S)
+        while not self._may_read(self._most_waiting):
             self._came.wait(_BEAT_EVERY_S)
             self.connection.beat()
+
+    def _may_read(self, most: int) -> bool:
+        return self._waiting <= most or self._woken or self.lost is not None
 
     def on_stream_unavailable(self, stream: str) -> None:
         """The stream was deleted, or the replica on this node has gone."""
