@@ -6,6 +6,7 @@ that breaks behind a given chunk, one that is refused.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import threading
@@ -122,7 +123,9 @@ class LogPeer:
         self.exists = False
         told = frames.encode(Key.METADATA_UPDATE, code=6, stream="s")
         for line in list(self._open):
-            line.send(told)
+            # One that just ended has nobody to tell.
+            with contextlib.suppress(OSError):
+                line.send(told)
 
     def script(self, line: Line) -> None:
         """Plays one connection."""
