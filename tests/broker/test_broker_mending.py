@@ -180,11 +180,12 @@ def test_a_cluster_is_mended_node_by_node(nodes: Nodes, version: str, stream_nam
     found = find_running(info.dir)
     assert found is not None, "two of three still serve"
     assert [node.running for node in found.nodes] == [True, False, True]
-    mended = start(info.dir)
+    told: list[str] = []
+    mended = start(info.dir, on_progress=told.append)
     assert mended.uri == info.uri
     assert [a.pid == b.pid for a, b in zip(mended.nodes, info.nodes, strict=True)] == [
         True, False, True,
-    ]  # fmt: skip
+    ], told  # fmt: skip
     assert last_offset(mended, stream_name) == 9
     publish(mended, stream_name, [b"y"])
 
