@@ -16,6 +16,7 @@ from helpers import belonging, command, last_offset, publish, run, wait_until
 
 from nodes import Nodes
 from stocklog.broker import find_running, start, status, stop, up
+from stocklog.broker.config import MARK
 from stocklog.broker.folder import Folder, new_settings
 from stocklog.broker.model import Node, Ports, Process, State
 from stocklog.broker.processes import describe
@@ -183,9 +184,8 @@ def test_a_cluster_is_mended_node_by_node(nodes: Nodes, version: str, stream_nam
     told: list[str] = []
     mended = start(info.dir, on_progress=told.append)
     assert mended.uri == info.uri
-    assert [a.pid == b.pid for a, b in zip(mended.nodes, info.nodes, strict=True)] == [
-        True, False, True,
-    ], told  # fmt: skip
+    same = [a.pid == b.pid for a, b in zip(mended.nodes, info.nodes, strict=True)]
+    assert same == [True, False, True], "\n".join(told)
     assert last_offset(mended, stream_name) == 9
     publish(mended, stream_name, [b"y"])
 
@@ -232,3 +232,36 @@ def test_a_process_without_a_readable_environment_is_told_by_its_creation(
     folder, process = Folder(tmp_path), describe(stranger.pid)
     assert processes.alive(process, folder) is not None
     assert processes.alive(Process(process.pid, process.created - 60.0), folder) is None
+
+
+def test_a_killed_process_is_there_until_its_last_thread_has_ended(tmp_path: Path) -> None:
+    from stocklog.broker import ports, processes
+
+    # What a killed Erlang looks like for some milliseconds: its first thread has ended and
+    # cannot be read any more, another still holds the ports.
+    code = (
+        "import ctypes, socket, threading, time\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "print(listener.getsockname()[1], flush=True)\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    folder = Folder(tmp_path / "b")
+    environment = os.environ | {MARK: str(folder.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
+    ) as ending:
+        process = describe(ending.pid)
+        assert ending.stdout is not None
+        port = int(ending.stdout.readline())
+        try:
+            wait_until(lambda: psutil.Process(ending.pid).status() == psutil.STATUS_ZOMBIE)
+            assert not ports.is_free(port)
+            found = processes.alive(process, folder)
+            assert found is not None
+            assert processes.wait_gone([found], 0.1) == [found]
+        finally:
+            ending.kill()
+        assert processes.wait_gone([found], 10.0) == []
+        assert ports.is_free(port)
+        assert processes.alive(process, folder) is None

@@ -36,17 +36,24 @@ def alive(process: Process | None, folder: Folder) -> psutil.Process | None:
         return None
     try:
         found = psutil.Process(process.pid)
-        if found.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return found if _is_ours(found, process, folder) else None
+        return found if not _has_ended(found) and _is_ours(found, process, folder) else None
     except psutil.Error:
         return None
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether nothing of it is left but its status.
+
+    The first thread of a killed process may be a zombie while another still gives back the
+    memory; until that one has ended too, the process keeps its ports.
+    """
+    return bool(process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
 
 
 def _is_ours(found: psutil.Process, process: Process, folder: Folder) -> bool:
     try:
         environment = found.environ()
-    except (psutil.AccessDenied, OSError):
+    except (psutil.AccessDenied, psutil.ZombieProcess, OSError):
         environment = {}
     if environment:
         return bool(environment.get(MARK) == str(folder.path))
@@ -59,7 +66,7 @@ def all_of(folder: Folder) -> list[psutil.Process]:
     for process in psutil.process_iter():
         # Another user's process, one that has just ended, or one of the kernel's.
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+            if process.pid == os.getpid() or _has_ended(process):
                 continue
             if process.environ().get(MARK) == str(folder.path):
                 found.append(process)
@@ -106,7 +113,7 @@ def _is_there(process: psutil.Process) -> bool:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        return bool(process.is_running() and not _has_ended(process))
     except psutil.Error:
         return False
 
