@@ -40,15 +40,14 @@ def read_any_order(bodies: Bodies) -> Proven:
     """Reads the bodies that are valid flat objects of the record's fields; skips all others."""
     bodies, likely = unescaped(bodies)
     likely &= readable_rows(bodies)
-    quotes = bodies.lines == ord('"')
-    members = take_apart(bodies, likely, quotes)
+    members = take_apart(bodies, likely)
     if members is None:
         return Proven.none()
     members.good &= (members.where[: len(REQUIRED)] >= 0).all(axis=0)
     reading = _Reading(Window(bodies.data), members)
     found = reading.found()
     good = reading.good & found.keep_rules()
-    good &= no_hidden_quotes(bodies, quotes, members.rows, good, members.quotes)
+    good &= no_hidden_quotes(bodies, members.all_quotes, members.rows, good, members.quotes)
     return Proven.of(members.rows, found.frame(), good)
 
 
@@ -116,8 +115,8 @@ class _Reading:
 
     def _integers(self, member: I64) -> tuple[I64, NDArray[np.bool_]]:
         start, length = self._members.starts[member], self._members.lengths[member]
-        value, width, good = self._window.number(start, self._window.word_at(start))
-        return value, good & (width == length) & ~self._members.is_text[member]
+        value, good = self._window.number_of(start, length)
+        return value, good & ~self._members.is_text[member]
 
     def _moments(self) -> I64:
         member = self._texts_of("occurred_at")

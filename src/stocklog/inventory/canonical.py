@@ -22,6 +22,7 @@ from stocklog.inventory.form import CANONICAL, Form
 from stocklog.inventory.optional_fields import read_tail
 from stocklog.inventory.proven import Proven
 from stocklog.inventory.reader import Reader
+from stocklog.inventory.scan import occurrences
 
 if TYPE_CHECKING:
     from stocklog.inventory.bodies import Bodies
@@ -53,6 +54,6 @@ def read_canonical(bodies: Bodies, form: Form = CANONICAL) -> Proven:
     tail = read_tail(reader, form)
     found = Found(reader, reader.views, kinds, quantity, micros, tail)
     good = reader.good & tail.good & found.keep_rules() & clean_rows(bodies)[reader.rows]
-    marks = bodies.lines == ord('"')
-    good &= no_hidden_quotes(bodies, marks, reader.rows, good, tail.quotes + _QUOTES)
+    found_quotes = occurrences(bodies.lines, ord('"'))
+    good &= no_hidden_quotes(bodies, found_quotes, reader.rows, good, tail.quotes + _QUOTES)
     return Proven.of(reader.rows, found.frame(), good)

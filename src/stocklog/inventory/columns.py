@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from stocklog.inventory.fields import MIN_INT64, REASONS, TYPES, UPDATE_SCHEMA
+from stocklog.inventory.scan import occurrences
 from stocklog.inventory.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def right_signs(kinds: NDArray[np.int64], quantity: NDArray[np.int64]) -> NDArra
 def clean_rows(bodies: Bodies) -> NDArray[np.bool_]:
     """Which bodies are UTF-8 without a backslash or a control character."""
     clean = readable_rows(bodies)
-    if (bodies.lines == ord("\\")).any():
+    if occurrences(bodies.lines, ord("\\")):
         clean &= bodies.count(ord("\\")) == 0
     return clean
 
@@ -177,7 +178,7 @@ def readable_rows(bodies: Bodies) -> NDArray[np.bool_]:
 
 def no_hidden_quotes(
     bodies: Bodies,
-    marks: NDArray[np.bool_],
+    found: int,
     rows: NDArray[np.int64],
     good: NDArray[np.bool_],
     quotes: NDArray[np.int64],
@@ -189,19 +190,18 @@ def no_hidden_quotes(
 
     Args:
         bodies: n bodies.
-        marks: bool, which bytes of `bodies.lines` are quotes.
+        found: how many quotes stand in them all.
         rows: int64[m], which bodies.
         good: bool[m], those whose quotes matter.
         quotes: int64[m], how many each must hold.
     """
-    found = np.count_nonzero(marks)
     if rows.size < bodies.starts.size or not good.all():
         others = np.ones(bodies.starts.size, np.bool_)
         others[rows[good]] = False
-        found -= np.count_nonzero(bodies.select(np.flatnonzero(others)).lines == ord('"'))
+        found -= occurrences(bodies.select(np.flatnonzero(others)).lines, ord('"'))
     if found == int(quotes[good].sum()):
         return good
-    equal: NDArray[np.bool_] = bodies.sum(marks)[rows] == quotes
+    equal: NDArray[np.bool_] = bodies.count(ord('"'))[rows] == quotes
     return equal
 
 

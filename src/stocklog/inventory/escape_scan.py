@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stocklog.inventory.scan import places
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stocklog.inventory.bodies import Bodies
 
 __all__ = ["Escapes", "code_of", "escape_starts", "scan_escapes"]
+
+
+_DIGITS = np.full(256, 0xFF, np.uint8)
+_DIGITS[list(b"0123456789abcdef")] = range(16)
+_DIGITS[list(b"ABCDEF")] = range(10, 16)
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Escapes:
 def scan_escapes(bodies: Bodies) -> Escapes:
     """Looks at every backslash of some bodies."""
     data, count = bodies.data, bodies.starts.size
-    begin = escape_starts(np.flatnonzero(bodies.lines == ord("\\")))
+    begin = escape_starts(places(bodies.lines, ord("\\")))
     row = np.searchsorted(bodies.starts, begin, side="right") - 1
     present = np.bincount(row, minlength=count) > 0
     after = data[begin + 1]
@@ -45,7 +52,7 @@ def scan_escapes(bodies: Bodies) -> Escapes:
     odd = np.zeros(count, np.bool_)
     if unicode.any():
         place, row = begin[unicode], row[unicode]
-        code = code_of(data, place + 2)
+        code, _ = code_of(data, place + 2)
         colons = np.bincount(row[code == ord(":")], minlength=count)
         high, low = (code & 0xFC00) == 0xD800, (code & 0xFC00) == 0xDC00
         adjacent = place[1:] == place[:-1] + 6
@@ -60,17 +67,27 @@ def escape_starts(backslashes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Those backslashes that begin an escape: every second one of a run, from its first."""
     new_run = np.ones(backslashes.size, np.bool_)
     new_run[1:] = backslashes[1:] != backslashes[:-1] + 1
+    if new_run.all():
+        return backslashes
     number = np.arange(backslashes.size)
     first = np.maximum.accumulate(np.where(new_run, number, 0))
     starts: NDArray[np.int64] = backslashes[(number - first) % 2 == 0]
     return starts
 
 
-def code_of(data: NDArray[np.uint8], place: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number that four hexadecimal digits stand for; senseless for other bytes."""
-    code = np.zeros(place.size, np.int64)
-    for offset in range(4):
-        char = data[place + offset].astype(np.int64)
-        digit = np.where(char >= ord("A"), (char | 0x20) - ord("a") + 10, char - ord("0"))
-        code = code * 16 + digit
-    return code
+def code_of(
+    data: NDArray[np.uint8], place: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The numbers that four hexadecimal digits stand for, and whether they are such digits.
+
+    Args:
+        data: uint8, with three bytes behind each of the places.
+        place: int64[n], where the first digits are.
+
+    Returns:
+        int64[n], senseless for other bytes, and bool[n].
+    """
+    four = np.ndarray((data.size - 3,), "<u4", buffer=data, strides=(1,))[place]
+    digits = _DIGITS[four.view(np.uint8)].view("<u4")
+    code = (digits & 0xF) << 12 | (digits & 0xF00) | (digits >> 12 & 0xF0) | (digits >> 24 & 0xF)
+    return code.astype(np.int64), (digits & 0xF0F0F0F0) == 0

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stocklog.inventory.fields import FIELDS
+from stocklog.inventory.scan import name_ends
 from stocklog.inventory.window import Window
-from stocklog.inventory.words import places_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,12 +50,13 @@ _LONGEST = FIELDS.index("expected_quantity")
 _ENDINGS = {FIELDS.index("location_id"): FIELDS.index("to_location_id")}
 _ENDINGS[FIELDS.index("quantity")] = _LONGEST
 _PLACE_BITS = 6
+_UPPER_HALF = _U(0xFFFFFFFF00000000)
 
 
-def _place(last: Words, factor: int) -> NDArray[np.uint32]:
+def _place(last: Words, factor: int) -> I64:
     """A name's place in a table by its last four bytes, the upper half of a word."""
-    mixed = (last >> _U(32)).astype(np.uint32) * np.uint32(factor)
-    return mixed >> np.uint32(32 - _PLACE_BITS)
+    mixed = (last & _UPPER_HALF) * _U(factor)
+    return (mixed >> _U(64 - _PLACE_BITS)).view(np.int64)
 
 
 _SHORT = np.array([code for code in range(len(FIELDS)) if code not in _ENDINGS.values()])
@@ -87,6 +88,7 @@ class Members:
         lengths: int64[k], its bytes.
         is_text: bool[k].
         counts: int64[m], members of each body.
+        all_quotes: how many quotes stand in all bodies, also in those that were not looked at.
     """
 
     rows: I64
@@ -96,6 +98,7 @@ class Members:
     lengths: I64
     is_text: Truths
     counts: I64
+    all_quotes: int
 
     @property
     def quotes(self) -> I64:
@@ -107,19 +110,19 @@ class Members:
         return quotes
 
 
-def take_apart(bodies: Bodies, likely: Truths, quotes: Truths) -> Members | None:
+def take_apart(bodies: Bodies, likely: Truths) -> Members | None:
     """Find the members of those bodies that are flat objects of the record's fields.
 
     Args:
         bodies: the bodies.
         likely: bool[n], which of them to look at: no escaped quote, no control character.
-        quotes: bool, which bytes are quotes.
 
     Returns:
         None if no body has any.
     """
     data = bodies.data
-    closes, counts = _name_ends(bodies, quotes)
+    closes, quotes = name_ends(bodies.lines)
+    counts = np.diff(np.searchsorted(closes, bodies.starts), append=closes.size)
     rows = np.flatnonzero(likely & (counts > 0))
     if rows.size < likely.size:
         closes = closes[np.repeat(likely, counts)]
@@ -143,15 +146,7 @@ def take_apart(bodies: Bodies, likely: Truths, quotes: Truths) -> Members | None
         good[row[~fine]] = False
     # As many fields as names: none comes twice.
     good &= np.add.reduce(where >= 0, axis=0, dtype=np.int8) == counts
-    return Members(rows, good, where, starts, ends - is_text - starts, is_text, counts)
-
-
-def _name_ends(bodies: Bodies, quotes: Truths) -> tuple[I64, I64]:
-    """The quotes with a colon behind them, int64[k], and how many each body has, int64[n]."""
-    marks = bodies.lines[1:] == ord(":")
-    np.logical_and(quotes[:-1], marks, out=marks)
-    closes = places_of(marks)
-    return closes, np.diff(np.searchsorted(closes, bodies.starts), append=closes.size)
+    return Members(rows, good, where, starts, ends - is_text - starts, is_text, counts, quotes)
 
 
 def _values(
@@ -174,7 +169,7 @@ def _values(
     value = closes + 2
     value += data[value] == _BLANK
     ends = np.empty_like(value)
-    ends[:-1] = opens[1:] - 1
+    np.subtract(opens[1:], 1, out=ends[:-1])
     ends[:-1] -= data[ends[:-1]] == _BLANK
     ends[last] = (bodies.starts + bodies.lengths)[rows] - 1
     is_text = data[value] == _QUOTE
@@ -187,22 +182,25 @@ def _fields(window: Window, closes: I64) -> tuple[I64, Truths]:
     The first names of a buffer have fewer than sixteen bytes before them: what is read there
     instead is masked, or shows that it is no such name.
     """
-    there = window.pair(np.maximum(closes - 16, 0))
-    early = np.flatnonzero(closes < 16)
-    for place in early.tolist():
-        before = window.data[: closes[place]].tobytes().rjust(16)
-        there[place] = np.frombuffer(before, "<u8")
+    before = closes - 16
+    early = int(np.searchsorted(closes, 16))
+    before[:early] = 0
+    there = window.pair(before)
+    for place in range(early):
+        beginning = window.data[: closes[place]].tobytes().rjust(16)
+        there[place] = np.frombuffer(beginning, "<u8")
     code = _CODES[_place(there[:, 1], _FACTOR)]
     known = _matches(there, code)
+    unknown = np.flatnonzero(~known)
     for shorter, longer in _ENDINGS.items():
-        other = np.flatnonzero(~known & (code == shorter))
+        other = unknown[code[unknown] == shorter]
         if other.size:
             code[other] = longer
             known[other] = _matches(there[other], code[other])
     longest = np.flatnonzero(known & (code == _LONGEST))
     if longest.size:
-        beginning = int.from_bytes(b'"expecte', "little")
-        known[longest] = window.word_at(np.maximum(closes[longest] - 18, 0)) == _U(beginning)
+        front = int.from_bytes(b'"expecte', "little")
+        known[longest] = window.word_at(np.maximum(closes[longest] - 18, 0)) == _U(front)
     return code, known
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from stocklog.inventory.bodies import Bodies
 from stocklog.inventory.escape_scan import code_of, escape_starts
 from stocklog.inventory.pieces import taken
+from stocklog.inventory.scan import places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["unescaped"]
 
 _BACKSLASH = ord("\\")
-_HEX = np.zeros(256, np.bool_)
-_HEX[list(b"0123456789abcdefABCDEF")] = True
 # Characters that may take an escape's place wherever it stands: outside of a text and of a name
 # no JSON is valid that has them, and these need not be told from those inside.
 _SAFE = np.ones(1 << 16, np.bool_)
@@ -43,59 +42,57 @@ def unescaped(bodies: Bodies) -> tuple[Bodies, Truths]:
         The bodies without the escapes that can be resolved here, and bool[n]: without any. The
         others are changed too far to be of use.
     """
-    places = escape_starts(np.flatnonzero(bodies.lines == _BACKSLASH))
-    if not places.size:
-        return bodies, np.ones(bodies.starts.size, np.bool_)
-    codes, sizes, fine = _read(bodies.data, places)
-    row = np.searchsorted(bodies.starts, places, side="right") - 1
-    good = np.bincount(row, ~fine, bodies.starts.size) == 0
+    good = np.ones(bodies.starts.size, np.bool_)
+    begin = escape_starts(places(bodies.lines, _BACKSLASH))
+    codes, sizes, fine = _read(bodies.data, begin)
     if not fine.all():
-        places, codes, sizes, row = places[fine], codes[fine], sizes[fine], row[fine]
-    return _without(bodies, places, codes, sizes, row), good
+        good[np.searchsorted(bodies.starts, begin[~fine], side="right") - 1] = False
+        begin, codes, sizes = begin[fine], codes[fine], sizes[fine]
+    return _without(bodies, begin, codes, sizes) if begin.size else bodies, good
 
 
-def _read(data: NDArray[np.uint8], places: I64) -> tuple[I64, I64, Truths]:
+def _read(data: NDArray[np.uint8], begin: I64) -> tuple[I64, I64, Truths]:
     """The characters that some escapes stand for, the escapes' bytes, and which are resolved."""
-    after = data[places + 1]
+    after = data[begin + 1]
     codes = after.astype(np.int64)
-    sizes = np.full(places.size, 2, np.int64)
+    sizes = np.full(begin.size, 2, np.int64)
     fine: Truths = after == ord("/")
     long = np.flatnonzero(after == ord("u"))
     if long.size:
-        begin = places[long] + 2
-        codes[long] = code = code_of(data, begin) & 0xFFFF
+        code, good = code_of(data, begin[long] + 2)
+        code &= 0xFFFF
+        codes[long] = code
         sizes[long] = 6
-        good = _SAFE[code]
-        for digit in range(4):
-            good &= _HEX[data[begin + digit]]
-        fine[long] = good
+        fine[long] = good & _SAFE[code]
     return codes, sizes, fine
 
 
-def _without(bodies: Bodies, places: I64, codes: I64, sizes: I64, row: I64) -> Bodies:
+def _without(bodies: Bodies, begin: I64, codes: I64, sizes: I64) -> Bodies:
     """The bodies with characters instead of escapes."""
-    # Twice the room: see `taken`.
-    size = bodies.data.size
-    data = np.empty(2 * size, np.uint8)
-    data[:size] = bodies.data
-    width = _WIDTH[codes]
-    # Each character stands at the end of its escape; what is left before it is cut out.
-    _put(data, places + sizes - 1, codes, width)
-    borders = np.empty(2 * places.size + 3, np.int64)
-    borders[0], borders[-2] = 0, size
-    borders[1:-2:2] = places
-    borders[2:-2:2] = places + sizes - width
-    index = np.arange(0, 2 * places.size + 1, 2, dtype=np.int32)
-    kept, _ = taken(data, borders, index, size)
-    cut = np.bincount(row, sizes - width, bodies.starts.size).astype(np.int64)
-    return Bodies(kept, bodies.starts - (np.cumsum(cut) - cut), bodies.lengths - cut)
+    data, widths = bodies.data, _WIDTH[codes]
+    # An escape's first bytes stay, as many as its character has, and are written over.
+    borders = np.empty(2 * begin.size + 3, np.int64)
+    borders[0], borders[-2] = 0, data.size
+    np.add(begin, widths, out=borders[1:-2:2])
+    np.add(begin, sizes, out=borders[2:-2:2])
+    index = np.arange(0, 2 * begin.size + 1, 2, dtype=np.int32)
+    kept, _ = taken(data, borders, index, data.size)
+    cut = np.zeros(begin.size + 1, np.int64)
+    np.cumsum(sizes - widths, out=cut[1:])
+    _put(kept, begin - cut[:-1], codes, widths)
+    before = cut[np.searchsorted(begin, bodies.starts)]
+    inside = np.diff(before, append=cut[-1])
+    return Bodies(kept, bodies.starts - before, bodies.lengths - inside)
 
 
-def _put(data: NDArray[np.uint8], last: I64, codes: I64, width: I64) -> None:
-    """Write characters as UTF-8 that ends at some places."""
-    data[last] = np.where(width == 1, codes, 0x80 | (codes & 0x3F))
-    for before, lead in ((1, 0xC0), (2, 0xE0)):
-        rows = np.flatnonzero(width > before)
-        part = codes[rows] >> 6 * before
-        is_first = width[rows] == before + 1
-        data[last[rows] - before] = np.where(is_first, lead | part, 0x80 | (part & 0x3F))
+def _put(data: NDArray[np.uint8], first: I64, codes: I64, widths: I64) -> None:
+    """Write characters as UTF-8 that begins at some places."""
+    data[first] = codes
+    long = np.flatnonzero(widths > 1)
+    if not long.size:
+        return
+    first, codes, widths = first[long], codes[long], widths[long]
+    data[first] = np.where(widths == 2, 0xC0 | codes >> 6, 0xE0 | codes >> 12)
+    data[first + widths - 1] = 0x80 | (codes & 0x3F)
+    longest = np.flatnonzero(widths == 3)
+    data[first[longest] + 1] = 0x80 | (codes[longest] >> 6 & 0x3F)

@@ -106,36 +106,33 @@ class Window:
             int64[n] values, int64[n] lengths, bool[n]: such an integer stands there.
         """
         length = _number_end(word)
-        negative = (word & _U(0xFF)) == _U(ord("-"))
-        width = length - negative
-        tail = np.clip(length, 1, 8)
-        digits = words.right_digits(np.where(negative, word ^ _U(0x2D ^ 0x30), word), tail)
-        good = words.all_digits(digits) & (width >= 1) & (length < 8)
-        first = np.where(negative, word >> _U(8), word) & _U(0xFF)
-        good &= (first != _U(ord("0"))) | ((width == 1) & ~negative)
-        value = words.eight_digits(digits)
-        value = np.where(negative, -value, value)
+        value, good = _short_number(word, length)
         long = np.flatnonzero(length == 8)
         if long.size:
-            value[long], length[long], good[long] = self._long_number(start[long], word[long])
+            second = self.word_at(start[long] + 8)
+            length[long] += _number_end(second)
+            value[long], good[long] = _long_number(word[long], second, length[long])
         return value, length, good
 
-    def _long_number(
-        self, start: NDArray[np.int64], word: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """As `number`, for those of 8 to 15 characters."""
-        second = self.word_at(start + 8)
-        more = _number_end(second)
-        negative = (word & _U(0xFF)) == _U(ord("-"))
-        upper = np.where(negative, word ^ _U(0x2D ^ 0x30), word)
-        lower = words.right_digits(second, np.clip(more, 1, 8))
-        lower = np.where(more == 0, words.word(b"00000000"), lower)
-        first = np.where(negative, word >> _U(8), word) & _U(0xFF)
-        good = words.all_digits(upper) & words.all_digits(lower)
-        good &= (more < 8) & (first != _U(ord("0")))
-        power = 10 ** np.minimum(more, 7)
-        value = words.eight_digits(upper) * power + words.eight_digits(lower)
-        return np.where(negative, -value, value), 8 + more, good
+    def number_of(
+        self, start: NDArray[np.int64], length: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """As `number`, where their lengths are known.
+
+        Args:
+            start: int64[n], where they begin.
+            length: int64[n], their characters, any number.
+
+        Returns:
+            int64[n] values, bool[n]: such an integer of that length stands there.
+        """
+        word = self.word_at(start)
+        value, good = _short_number(word, length)
+        long = np.flatnonzero((length >= 8) & (length < 16))
+        if long.size:
+            second = self.word_at(start[long] + 8)
+            value[long], good[long] = _long_number(word[long], second, length[long])
+        return value, good
 
     def scan(self, start: NDArray[np.int64]) -> NDArray[np.int64]:
         """Bytes up to the first quote, 0 if there is none within `LONGEST_TEXT`."""
@@ -165,6 +162,38 @@ class Window:
 
 def _number_end(word: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.minimum(words.first_byte(word, ord(",")), words.first_byte(word, ord("}")))
+
+
+def _short_number(
+    word: NDArray[np.uint64], length: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Integers of up to 7 characters by the eight bytes where they begin; others are not good."""
+    negative = (word & _U(0xFF)) == _U(ord("-"))
+    width = length - negative
+    tail = np.clip(length, 1, 8)
+    digits = words.right_digits(np.where(negative, word ^ _U(0x2D ^ 0x30), word), tail)
+    good = words.all_digits(digits) & (width >= 1) & (length < 8)
+    first = np.where(negative, word >> _U(8), word) & _U(0xFF)
+    good &= (first != _U(ord("0"))) | ((width == 1) & ~negative)
+    value = words.eight_digits(digits)
+    return np.where(negative, -value, value), good
+
+
+def _long_number(
+    word: NDArray[np.uint64], second: NDArray[np.uint64], length: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Integers of 8 to 15 characters by their first eight bytes and the next."""
+    more = length - 8
+    negative = (word & _U(0xFF)) == _U(ord("-"))
+    upper = np.where(negative, word ^ _U(0x2D ^ 0x30), word)
+    lower = words.right_digits(second, np.clip(more, 1, 8))
+    lower = np.where(more == 0, words.word(b"00000000"), lower)
+    first = np.where(negative, word >> _U(8), word) & _U(0xFF)
+    good = words.all_digits(upper) & words.all_digits(lower)
+    good &= (more < 8) & (first != _U(ord("0")))
+    power = 10 ** np.minimum(more, 7)
+    value = words.eight_digits(upper) * power + words.eight_digits(lower)
+    return np.where(negative, -value, value), good
 
 
 def _seconds(

@@ -52,13 +52,14 @@ def places_of(marks: NDArray[np.bool_]) -> NDArray[np.int64]:
     eights = marks[:whole].view(np.uint64)
     at = np.flatnonzero(eights != 0)
     found = eights[at]
-    places: NDArray[np.int64]
-    if np.count_nonzero(marks) == at.size:
+    at <<= 3
+    places: NDArray[np.int64] = at
+    if np.count_nonzero(found.view(np.bool_)) == at.size:
         # One in each word: a product moves its number to the word's last byte.
-        places = at * 8 + ((found * _NUMBERS) >> _U(56)).view(np.int64)
-        return places
-    inner = np.flatnonzero(found.view(np.bool_))
-    places = at[inner >> 3] * 8 + (inner & 7)
+        places += ((found * _NUMBERS) >> _U(56)).view(np.int64)
+    else:
+        inner = np.flatnonzero(found.view(np.bool_))
+        places = at[inner >> 3] + (inner & 7)
     if whole < marks.size:
         places = np.concatenate([places, whole + np.flatnonzero(marks[whole:])])
     return places
