@@ -1,7 +1,7 @@
 """Bodies from anywhere in a buffer, gathered one behind the other.
 
-Both ways of decoding read the gathered form: nothing stands between the bodies but a
-blank, so that a byte can be looked for in all of them at once, and there is room
+All ways of decoding read the gathered form: nothing stands between the bodies but
+blanks, so that a byte can be looked for in all of them at once, and there is room
 behind the last, so that eight bytes can be read from any position.
 """
 
@@ -14,17 +14,19 @@ import numpy as np
 
 from stocklog.errors import UsageError
 from stocklog.inventory.pieces import taken
-from stocklog.inventory.words import PAD, places_of
+from stocklog.inventory.words import PAD, places_of, view64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Bodies", "gather"]
 
+_BLANKS = np.uint64(0x2020202020202020)
+
 
 @dataclass(frozen=True)
 class Bodies:
-    """n bodies, each with a blank behind it.
+    """n bodies, each with a blank behind it, or a few.
 
     Attributes:
         data: uint8; `PAD` zero bytes follow the last blank.
@@ -108,6 +110,9 @@ def gather(
             f"a body lies outside the buffer of {buffer.size} bytes",
             "Check starts and lengths",
         )
+    gaps = starts[1:] - ends[:-1]
+    if count > 1 and int(gaps.min()) >= 8 and int(gaps.max()) <= 2 * 8:
+        return _neighbours(buffer[low:high], starts - low, lengths)
     if buffer.size <= PAD or int(ends[:-1].max(initial=0)) == buffer.size:
         buffer = np.concatenate([buffer, np.zeros(PAD + 1, np.uint8)])
     # Every second piece is a body and the byte behind it, which becomes its blank. Behind the last
@@ -122,3 +127,20 @@ def gather(
     data[places + lengths] = ord(" ")
     data[data.size - PAD :] = 0
     return Bodies(data, places, lengths.astype(np.int64))
+
+
+def _neighbours(
+    buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> Bodies:
+    """Copies bodies that lie behind each other with 8 to 16 bytes between them.
+
+    As messages of a chunk do that consist of a body. What lies between becomes blanks.
+    """
+    data = np.empty(buffer.size + 1 + PAD, np.uint8)
+    data[: buffer.size] = buffer
+    data[buffer.size] = ord(" ")
+    data[buffer.size + 1 :] = 0
+    eights = view64(data)
+    eights[(starts + lengths)[:-1]] = _BLANKS
+    eights[starts[1:] - 8] = _BLANKS
+    return Bodies(data, starts, lengths)
