@@ -196,6 +196,26 @@ def test_places_stand_beside_each_other(one_broker: NodeInfo, tmp_path: Path) ->
     assert password not in report
 
 
+def test_scale_writes_every_length_with_and_without_retention(
+    one_broker: NodeInfo, tmp_path: Path
+) -> None:
+    figures = run(one_broker, tmp_path, "scale", "--only", "length")
+    counts = ("1,000", "10,000", "100,000", "500,000")
+    series = ("produce", "produce, all kept", "consume")
+    assert list(figures) == [f"{name} {count}" for count in counts for name in series]
+    assert (tmp_path / "bench-scale-1.svg").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_latency_and_a_slow_reader_are_measured_at_every_rate(
+    one_broker: NodeInfo, tmp_path: Path
+) -> None:
+    latency = run(one_broker, tmp_path, "latency")
+    assert "500,000 a second, sub-batches" in latency
+    slow = run(one_broker, tmp_path, "slow-reader")
+    assert any("one slow reader" in case for case in slow)
+
+
 def test_an_invalid_row_among_a_million_is_counted_as_one() -> None:
     from stocklog.bench.updates import with_broken
     from stocklog.ledger.producer import _checked

@@ -15,6 +15,8 @@ __all__ = ["measure"]
 
 # Of --count: the longest is too long for --quick, whose count is small.
 _LENGTHS = (0.1, 1, 10, 50)
+# What a stream keeps whose retention is at work while it is written.
+_KEPT_BYTES = 1_000_000_000
 _PRODUCERS = (1, 2, 4)
 _READERS = (1, 2, 4, 8)
 _BODY_SIZES = (100, 1_000, 10_000, 100_000)
@@ -61,23 +63,27 @@ Measure = Callable[[Bench, str, int, int], list[Result]]
 
 
 def _by_length(bench: Bench) -> Section:
-    points = []
-    for times in _LENGTHS:
-        count = int(bench.count * times)
-        produced = _Point("produce", count, f"produce {count:,}")
-        consumed = _Point("consume", count, f"consume {count:,}")
-        points += [produced, consumed]
+    counts = [int(bench.count * times) for times in _LENGTHS]
+    bounded, kept, read = (
+        [_Point(series, count, f"{series} {count:,}") for count in counts]
+        for series in ("produce", "produce, all kept", "consume")
+    )
     for number in range(bench.rounds):
-        for produced, consumed in zip(points[::2], points[1::2], strict=True):
-            bench.tell(f"round {number + 1}: {produced.x:,} updates out and in")
+        for place, count in enumerate(counts):
+            bench.tell(f"round {number + 1}: {count:,} updates out and in")
+            with bench.stream("scale", keeps=_KEPT_BYTES) as stream:
+                job = _produce(bench, stream, count, _SEED + number)
+                bounded[place].rounds.append([run_job(job)])
             with bench.stream("scale") as stream:
-                job = _produce(bench, stream, produced.x, _SEED + number)
-                produced.rounds.append([run_job(job)])
-                consumed.rounds.append([run_job(_consume(bench, stream, produced.x))])
+                job = _produce(bench, stream, count, _SEED + number)
+                kept[place].rounds.append([run_job(job)])
+                read[place].rounds.append([run_job(_consume(bench, stream, count))])
     return _section(
         "Scale: length",
-        "`produce` of so many updates, and `consume first -e --format none` of the same stream.",
-        points,
+        "`produce` of so many updates into a stream that keeps the newest gigabyte, and into one"
+        " that keeps them all, which shows from where on it is the disk or fresh memory that is"
+        " measured; `consume first -e --format none` of the latter.",
+        [point for points in zip(bounded, kept, read, strict=True) for point in points],
         ("updates", True),
     )
 

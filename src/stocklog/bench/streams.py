@@ -69,10 +69,19 @@ class Bench:
             data = np.frombuffer(bytearray(message), np.uint8)
             publisher.send(data, np.array([0, len(message)], np.int64))
 
-    def new_stream(self, purpose: str) -> str:
-        """Make a stream that nobody else has; retention far above what is written."""
+    def new_stream(self, purpose: str, keeps: int = _RETENTION) -> str:
+        """Make a stream that nobody else has.
+
+        Args:
+            purpose: a part of its name.
+            keeps: bytes of the newest messages that retention leaves; far more than is
+                written if not given.
+        """
         name = f"stocklog-bench-{purpose}-{secrets.token_hex(4)}"
-        self.client.create_stream(name, StreamArguments(max_length_bytes=_RETENTION))
+        segment = None if keeps == _RETENTION else keeps // 10
+        self.client.create_stream(
+            name, StreamArguments(max_length_bytes=keeps, max_segment_size=segment)
+        )
         self._made.append(name)
         return name
 
@@ -82,9 +91,9 @@ class Bench:
         self.client.delete_stream(name)
 
     @contextlib.contextmanager
-    def stream(self, purpose: str) -> Iterator[str]:
-        """A stream for as long as the block runs."""
-        name = self.new_stream(purpose)
+    def stream(self, purpose: str, keeps: int = _RETENTION) -> Iterator[str]:
+        """A stream for as long as the block runs; see `new_stream`."""
+        name = self.new_stream(purpose, keeps)
         try:
             yield name
         finally:

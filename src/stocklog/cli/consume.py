@@ -98,7 +98,7 @@ OFFSET begins with
     "--connections",
     metavar="N",
     type=click.IntRange(1, 64),
-    default=12,
+    default=16,
     show_default=True,
     help="As many may read at the same time, where a long range is of tiny chunks.",
 )
