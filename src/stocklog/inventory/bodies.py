@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bodies", "gather"]
 
+_WORD = 8
 _BLANKS = np.uint64(0x2020202020202020)
 
 
@@ -111,8 +112,8 @@ def gather(
             "Check starts and lengths",
         )
     gaps = starts[1:] - ends[:-1]
-    if count > 1 and int(gaps.min()) >= 8 and int(gaps.max()) <= 2 * 8:
-        return _neighbours(buffer[low:high], starts - low, lengths)
+    if count > 1 and int(gaps.min()) >= _WORD and int(gaps.max()) <= 2 * _WORD:
+        return _neighbours(buffer[low:high], starts - low, lengths.astype(np.int64))
     if buffer.size <= PAD or int(ends[:-1].max(initial=0)) == buffer.size:
         buffer = np.concatenate([buffer, np.zeros(PAD + 1, np.uint8)])
     # Every second piece is a body and the byte behind it, which becomes its blank. Behind the last
@@ -132,15 +133,16 @@ def gather(
 def _neighbours(
     buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> Bodies:
-    """Copies bodies that lie behind each other with 8 to 16 bytes between them.
+    """Copies bodies that lie behind each other with one or two words of bytes between them.
 
-    As messages of a chunk do that consist of a body. What lies between becomes blanks.
+    As messages of a chunk do that consist of a body. What lies between becomes blanks: a word
+    behind each body, and a word before the next.
     """
     data = np.empty(buffer.size + 1 + PAD, np.uint8)
     data[: buffer.size] = buffer
     data[buffer.size] = ord(" ")
     data[buffer.size + 1 :] = 0
-    eights = view64(data)
-    eights[(starts + lengths)[:-1]] = _BLANKS
-    eights[starts[1:] - 8] = _BLANKS
+    words = view64(data)
+    words[(starts + lengths)[:-1]] = _BLANKS
+    words[starts[1:] - _WORD] = _BLANKS
     return Bodies(data, starts, lengths)
